@@ -1,0 +1,1 @@
+//! Tells every task when to stop.

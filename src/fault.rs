@@ -1,0 +1,340 @@
+//! A failure as it leaves a module: whose it is, what the client is told, and what we know.
+//!
+//! [`Reason`] is the one place that maps a failure to SQLSTATE, HTTP status, metric label and remedy.
+
+use std::error::Error;
+use std::fmt;
+
+/// Whose failure it is; the first thing an operator wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The program that connected to us.
+    Client,
+    /// The policy, working as written.
+    Policy,
+    /// The identity of the workload: its token or the issuer behind it.
+    Identity,
+    /// The exchange of the identity for a warehouse credential.
+    Exchange,
+    /// The warehouse.
+    Target,
+    /// The audit log.
+    Audit,
+    /// Tollhouse itself.
+    Tollhouse,
+}
+
+impl Blame {
+    /// The word used in metrics and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Policy => "policy",
+            Self::Identity => "identity",
+            Self::Exchange => "exchange",
+            Self::Target => "target",
+            Self::Audit => "audit",
+            Self::Tollhouse => "tollhouse",
+        }
+    }
+}
+
+/// What is known of a [`Reason`]: one row of the table that docs, protocols and metrics share.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Stable code, in records, metrics and the client's error detail.
+    pub code: &'static str,
+    /// Whose failure.
+    pub blame: Blame,
+    /// SQLSTATE told to a PostgreSQL client (PostgreSQL docs, appendix A).
+    pub sqlstate: &'static str,
+    /// HTTP status told to an HTTP client.
+    pub http_status: u16,
+    /// One sentence told to the client; never holds anything a peer sent.
+    pub told: &'static str,
+    /// What the reader should do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident { $code:literal, $blame:ident, $sqlstate:literal, $http:literal, $told:literal, $remedy:literal })*) => {
+        /// Why something was refused or failed. The codes are stable: dashboards and runbooks may rely on them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the docs.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// The row of the table for this reason.
+            pub fn row(self) -> Row {
+                match self {
+                    $(Reason::$name => Row {
+                        code: $code, blame: Blame::$blame, sqlstate: $sqlstate, http_status: $http, told: $told, remedy: $remedy,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A message that the protocol does not allow here.
+    ProtocolViolation { "protocol-violation", Client, "08P01", 400,
+        "the client sent a message that the protocol does not allow here",
+        "check the client library; the message type and state are in the log at level debug" }
+    /// A startup packet that cannot be read.
+    StartupInvalid { "startup-invalid", Client, "08P01", 400,
+        "the startup packet is malformed or has an impossible length",
+        "make sure that a PostgreSQL client, and not another protocol, connects to this port" }
+    /// A startup parameter that would escape policy.
+    StartupParameterRefused { "startup-parameter-refused", Client, "42501", 403,
+        "a startup parameter is not allowed through the proxy",
+        "remove the parameter from the client's options; roles and replication are given by policy, not by the client" }
+    /// A protocol version that we do not speak.
+    ProtocolVersion { "protocol-version", Client, "0A000", 505,
+        "unsupported frontend protocol version",
+        "use a client that speaks PostgreSQL protocol 3.0" }
+    /// A message over `limits.message_bytes_max` or `limits.statement_bytes_max`.
+    MessageTooLarge { "message-too-large", Client, "54000", 413,
+        "the message is larger than the configured limit",
+        "raise limits.statement_bytes_max or split the statement" }
+    /// The client did not finish its startup in time.
+    HandshakeTimeout { "handshake-timeout", Client, "08006", 408,
+        "the client did not finish its startup in time",
+        "raise limits.handshake_timeout if the client is only slow" }
+    /// Nothing was sent for too long.
+    IdleTimeout { "idle-timeout", Client, "57P05", 408,
+        "the session was idle for longer than allowed",
+        "raise limits.idle_timeout or let the client reconnect" }
+    /// The client's own login towards the proxy failed.
+    ClientAuthentication { "client-authentication", Client, "28P01", 401,
+        "the client's login to the proxy failed",
+        "give the client the secret in the file that listeners[].authentication.secret_file names" }
+    /// The listener asks for TLS and the client came without.
+    TlsRequired { "tls-required", Client, "28000", 426,
+        "the listener requires TLS",
+        "set sslmode=require or stronger in the client" }
+    /// All connection slots are taken.
+    ConnectionsExhausted { "connections-exhausted", Client, "53300", 503,
+        "the proxy has no free connection slot",
+        "raise limits.connections_max or lower the client's thread count" }
+    /// A database or user name that the client asks for and the target does not offer.
+    UnknownDatabase { "unknown-database", Client, "3D000", 404,
+        "the client named no database",
+        "set dbname in the client's profile" }
+
+    /// No rule allows the statement.
+    PolicyDenied { "policy-denied", Policy, "42501", 403,
+        "the policy does not allow this statement",
+        "run `tollhouse explain` with the statement to see the whole decision path" }
+    /// A deny rule names the statement.
+    PolicyDenyRule { "policy-deny-rule", Policy, "42501", 403,
+        "a deny rule of the policy forbids this statement",
+        "deny rules win over every allow; change the egressDeny rule named in the detail" }
+    /// No policy selects the workload at all.
+    PolicyNoneSelects { "policy-none-selects", Policy, "42501", 403,
+        "no policy selects this workload, and the default is deny",
+        "write a WarehousePolicy whose endpointSelector matches the workload's labels" }
+    /// The statement could not be understood, and no rule allows its opaque class.
+    StatementOpaque { "statement-opaque", Policy, "42501", 403,
+        "the statement cannot be judged, and no rule allows its opaque class",
+        "rewrite the statement, or allow the class by name under rules.sql[].opaque" }
+
+    /// The token file cannot be read.
+    TokenUnreadable { "token-unreadable", Identity, "28000", 503,
+        "the workload's identity token cannot be read",
+        "check that the projected token is mounted where identities[].token_file says" }
+    /// The token is not a JWT.
+    TokenMalformed { "token-malformed", Identity, "28000", 503,
+        "the workload's identity token is not a well-formed JWT",
+        "check what writes the token file" }
+    /// The token has expired.
+    TokenExpired { "token-expired", Identity, "28000", 503,
+        "the workload's identity token has expired",
+        "check that the kubelet still refreshes the projected volume, and the node's clock" }
+    /// The token is not valid yet.
+    TokenNotYetValid { "token-not-yet-valid", Identity, "28000", 503,
+        "the workload's identity token is not valid yet",
+        "check the node's clock against the issuer's" }
+    /// The token is for another audience.
+    TokenWrongAudience { "token-wrong-audience", Identity, "28000", 503,
+        "the workload's identity token is meant for another audience",
+        "mount a projected token with the audience that identities[].audience names; the auto-mounted API token is never accepted" }
+    /// The token comes from another issuer.
+    TokenWrongIssuer { "token-wrong-issuer", Identity, "28000", 503,
+        "the workload's identity token comes from another issuer",
+        "set identities[].issuer to the `iss` of the cluster's tokens" }
+    /// The token's algorithm is not configured.
+    TokenAlgorithm { "token-algorithm", Identity, "28000", 503,
+        "the workload's identity token is unsigned or signed with an algorithm that is not allowed",
+        "list the issuer's algorithm under identities[].algorithms; `none` is never accepted" }
+    /// The token carries a `crit` header.
+    TokenCritical { "token-critical-header", Identity, "28000", 503,
+        "the workload's identity token carries critical header parameters that are not understood",
+        "use an issuer that does not set `crit` (RFC 7515, section 4.1.11)" }
+    /// No published key has the token's key id.
+    TokenUnknownKey { "token-unknown-key", Identity, "28000", 503,
+        "the workload's identity token is signed with a key that the issuer does not publish",
+        "check that identities[].jwks_uri belongs to the token's issuer" }
+    /// The signature does not verify.
+    TokenSignature { "token-signature", Identity, "28000", 503,
+        "the signature of the workload's identity token does not verify",
+        "the token was altered, or the issuer's published key is not the one that signed it" }
+    /// A required claim is missing or has the wrong shape.
+    TokenClaims { "token-claims", Identity, "28000", 503,
+        "the workload's identity token lacks a claim that is needed",
+        "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp" }
+    /// Discovery document or keys could not be fetched.
+    IssuerUnreachable { "issuer-unreachable", Identity, "28000", 503,
+        "the token issuer cannot be reached",
+        "check the network path and the certificate authority of identities[].issuer" }
+    /// The issuer's documents are not what the specification says.
+    IssuerInvalid { "issuer-invalid", Identity, "28000", 503,
+        "the token issuer's documents cannot be used",
+        "open <issuer>/.well-known/openid-configuration and compare its issuer and jwks_uri with the configuration" }
+
+    /// The token endpoint or certificate authority said no.
+    ExchangeRefused { "exchange-refused", Exchange, "28000", 503,
+        "the credential exchange was refused",
+        "the log has the OAuth error code; check the trust that the issuer of credentials has in this identity" }
+    /// The token endpoint or certificate authority did not answer.
+    ExchangeUnreachable { "exchange-unreachable", Exchange, "28000", 503,
+        "the credential exchange cannot be reached",
+        "check the network path and the certificate authority of the exchange's address" }
+    /// The answer of an exchange is not usable.
+    ExchangeInvalid { "exchange-invalid", Exchange, "28000", 503,
+        "the credential exchange gave an unusable answer",
+        "check that the exchange's settings name the right endpoint" }
+
+    /// The warehouse cannot be reached.
+    TargetUnreachable { "target-unreachable", Target, "08001", 502,
+        "the warehouse cannot be reached",
+        "check targets[].host and port, DNS and network policy" }
+    /// TLS to the warehouse failed.
+    TargetTls { "target-tls", Target, "08001", 502,
+        "TLS to the warehouse failed",
+        "check targets[].tls: the certificate authority and the name in the warehouse's certificate" }
+    /// The warehouse refused the login.
+    TargetLogin { "target-login", Target, "28000", 502,
+        "the warehouse refused the proxy's login",
+        "check the warehouse's own rules for the role (pg_hba.conf, pg_ident.conf) against the credential in the log" }
+    /// The warehouse sent something that the protocol does not allow.
+    TargetProtocol { "target-protocol", Target, "08P01", 502,
+        "the warehouse sent a message that the protocol does not allow here",
+        "check that targets[].kind is right for this server" }
+    /// The warehouse went away.
+    TargetClosed { "target-closed", Target, "08006", 502,
+        "the warehouse closed the connection",
+        "see the warehouse's own log" }
+
+    /// The audit log cannot promise durability.
+    AuditUnwritable { "audit-unwritable", Audit, "58030", 503,
+        "the audit log cannot be written, so nothing may run",
+        "free or repair the disk under audit.directory; queries resume by themselves" }
+    /// Too many queries are in flight.
+    AuditBackpressure { "audit-backpressure", Audit, "53000", 503,
+        "too many queries wait for the audit log",
+        "raise audit.queries_in_flight_max or use a faster disk" }
+
+    /// The proxy is shutting down.
+    Draining { "draining", Tollhouse, "57P01", 503,
+        "the proxy is shutting down",
+        "reconnect to another instance, or wait for the restart" }
+    /// A bug of ours; the session ends, others go on.
+    Internal { "internal", Tollhouse, "XX000", 500,
+        "an internal error of the proxy ended this session",
+        "please report it with the log lines around this record" }
+}
+
+impl Reason {
+    /// The stable code, as in records and metrics.
+    pub fn code(self) -> &'static str {
+        self.row().code
+    }
+}
+
+/// A [`Reason`] together with what we know of this case.
+///
+/// `Display` is what a client may see: the reason's sentence and `about`. The source chain is for the log only.
+#[derive(Debug)]
+pub struct Fault {
+    /// Why.
+    pub reason: Reason,
+    /// Safe identifiers of our own making (a limit's name, a host, a rule); never a peer's text or a secret.
+    pub about: Option<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault with nothing more to say than its reason.
+    pub fn new(reason: Reason) -> Self {
+        Self { reason, about: None, source: None }
+    }
+
+    /// Adds identifiers that the client may see.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<String>) -> Self {
+        self.about = Some(about.into());
+        self
+    }
+
+    /// Adds the cause, for the log.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The whole chain of causes on one line, for the log; never for a client.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut next: Option<&(dyn Error + 'static)> = self.source.as_deref().map(|e| e as _);
+        while let Some(error) = next {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            next = error.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.row().told)?;
+        match &self.about {
+            Some(about) => write!(f, " ({about})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Fault, Reason};
+
+    #[test]
+    fn codes_are_unique_and_sqlstates_have_five_characters() {
+        let mut seen = HashSet::new();
+        for reason in Reason::ALL {
+            let row = reason.row();
+            assert!(seen.insert(row.code), "{} stands twice", row.code);
+            assert_eq!(row.sqlstate.len(), 5, "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn the_cause_is_in_the_chain_and_not_in_what_the_client_sees() {
+        let fault = Fault::new(Reason::TargetUnreachable).about("warehouse").because("connection refused");
+        assert_eq!(fault.to_string(), "the warehouse cannot be reached (warehouse)");
+        assert_eq!(fault.chain(), "the warehouse cannot be reached (warehouse): connection refused");
+    }
+}

@@ -1,0 +1,1 @@
+//! The only place that makes HTTPS calls of our own.

@@ -1,0 +1,1 @@
+//! Decide, record, permit: the one way to a warehouse.

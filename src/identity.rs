@@ -1,0 +1,71 @@
+//! Who is calling, and how that was proven.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::fault::Reason;
+use crate::secret::Secret;
+
+/// A future behind a seam that is chosen by configuration.
+pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<Proof, IdentityError>> + Send + 'a>>;
+
+/// A way to learn and prove who this workload is.
+pub trait IdentitySource: Send + Sync {
+    /// The name of the kind (`kubernetes`), for records.
+    fn kind(&self) -> &'static str;
+
+    /// Reads the workload's token anew and verifies it.
+    ///
+    /// # Errors
+    /// [`IdentityError`] says which check failed. Cancel safe: nothing is kept between calls but published keys.
+    fn prove(&self) -> Proving<'_>;
+}
+
+/// A proven identity together with the token that proves it to others.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// The verified token, the subject token of every exchange.
+    pub token: Secret<String>,
+}
+
+/// Who is calling: what the verified token says, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// `iss` of the token.
+    pub issuer: String,
+    /// `sub` of the token.
+    pub subject: String,
+    /// `jti` of the token, where it has one.
+    pub token_id: Option<String>,
+    /// Kubernetes namespace, from the verified claims.
+    pub namespace: Option<String>,
+    /// Kubernetes service account, from the verified claims.
+    pub service_account: Option<String>,
+    /// Pod name, from the verified claims.
+    pub pod: Option<String>,
+    /// Pod UID, from the verified claims.
+    pub pod_uid: Option<String>,
+    /// Labels of the workload that policies select by, in Cilium's `key` form without a source.
+    /// They come from the configuration or the downward API, not from the token.
+    pub labels: BTreeMap<String, String>,
+    /// The kind of source that proved it.
+    pub proven_by: &'static str,
+    /// When the proof ends (`exp`).
+    pub expires_at: SystemTime,
+}
+
+/// Why an identity could not be proven; what the caller does next depends on the reason alone.
+#[derive(Debug, thiserror::Error)]
+#[error("identity not proven: {reason:?}")]
+pub struct IdentityError {
+    /// Which check failed.
+    pub reason: Reason,
+    /// The cause, without any part of the token.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}

@@ -1,0 +1,48 @@
+//! Tollhouse: an identity-aware proxy sidecar for data-warehouse connections.
+//!
+//! The modules stand in dependency order: each uses only those above it (`tests/architecture.rs` holds the layers).
+
+// Layer 0: words that everybody shares.
+pub mod document;
+pub mod drain;
+pub mod fault;
+pub mod log;
+pub mod metrics;
+pub mod secret;
+pub mod target;
+
+// Layer 1: SQL understanding, and the one place that builds TLS configurations.
+pub mod sql;
+pub mod tls;
+
+// Layer 2: the one place that makes HTTPS calls of our own, and what dbt says about a statement.
+pub mod dbt;
+pub mod fetch;
+
+// Layer 3: who is calling.
+pub mod identity;
+
+// Layer 4: what they get, and what they may do.
+pub mod credential;
+pub mod policy;
+
+// Layer 5: what is remembered, and how each warehouse is spoken to.
+pub mod audit;
+pub mod warehouse;
+
+// Layer 6: decide, record, permit.
+pub mod gate;
+
+// Layer 7: doors.
+pub mod admin;
+pub mod dev;
+pub mod listener;
+
+// Layer 8: what the operator wrote.
+pub mod config;
+
+// Layer 9: the running program.
+pub mod serve;
+
+// Layer 10: the command line.
+pub mod cli;

@@ -1,0 +1,1 @@
+//! Accepts clients and relays what the gate permits.

@@ -1,0 +1,1 @@
+//! The ordinary log, for operators; the audit log is another thing.

@@ -1,0 +1,1 @@
+//! The kinds of warehouse, and what is particular about each.
