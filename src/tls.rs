@@ -224,7 +224,7 @@ pub enum TlsError {
         source: InvalidDnsNameError,
     },
     /// TLS is needed and switched off.
-    #[error("a client certificate needs TLS, and the mode is `disable`")]
+    #[error("TLS is needed here, and the mode is `disable`")]
     Disabled,
     /// Certificate and key do not go together, or rustls refuses them.
     #[error("certificate and key cannot be used")]
