@@ -25,7 +25,7 @@ pub mod token_exchange;
 /// One step from the workload's token to a credential, as configured. The last step of a chain makes the credential,
 /// the steps before it make another token of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// Another token from a token endpoint (RFC 8693).
     TokenExchange(Box<token_exchange::Settings>),

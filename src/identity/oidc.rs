@@ -52,8 +52,7 @@ pub struct Settings {
 pub struct Source {
     token_file: PathBuf,
     labels: BTreeMap<String, String>,
-    expectation: Expectation,
-    keys: Keys,
+    verifier: Verifier,
 }
 
 impl Source {
@@ -62,40 +61,17 @@ impl Source {
     /// # Errors
     /// When the certificate authorities cannot be used.
     pub fn new(settings: &Settings, trust: Trust) -> Result<Self, TlsError> {
-        let place = match &settings.jwks_uri {
-            Some(keys) => Place::Keys(keys.clone()),
-            None => Place::OpenId { issuer: settings.issuer.clone() },
-        };
         Ok(Self {
             token_file: settings.token_file.clone(),
             labels: settings.labels.clone(),
-            expectation: Expectation {
-                issuer: settings.issuer.as_str().to_owned(),
-                audience: settings.audience.clone(),
-                algorithms: settings.algorithms.clone(),
-                leeway: settings.leeway.0,
-            },
-            keys: Keys::new(Fetch::new(&settings.tls, trust)?, place, None, Pace::USUAL),
+            verifier: Verifier::new(settings, trust, Pace::USUAL)?,
         })
     }
 
     async fn read_and_verify(&self) -> Result<Proof, IdentityError> {
         let token = Secret::read(&self.token_file).await.map_err(|error| IdentityError::new(Reason::TokenUnreadable, error))?;
-        let header = self.expectation.header(&token)?;
-        let key = self.keys.find(&header).await?;
-        let claims: Claims = self.expectation.verify(&token, &header, &key)?;
-        let principal = Principal {
-            issuer: claims.iss,
-            subject: claims.sub,
-            token_id: claims.jti,
-            namespace: None,
-            service_account: None,
-            pod: None,
-            pod_uid: None,
-            labels: self.labels.clone(),
-            proven_by: KIND,
-            expires_at: time_of(claims.exp)?,
-        };
+        let mut principal = self.verifier.verify(&token).await?;
+        principal.labels = self.labels.clone();
         Ok(Proof { principal: Arc::new(principal), token })
     }
 }
@@ -111,6 +87,55 @@ impl IdentitySource for Source {
 }
 
 const KIND: &str = "oidc";
+
+/// Verifies tokens of one provider for one audience, wherever they come from.
+#[derive(Debug)]
+pub struct Verifier {
+    expectation: Expectation,
+    keys: Keys,
+}
+
+impl Verifier {
+    /// A verifier for the provider that the settings describe.
+    ///
+    /// # Errors
+    /// When the certificate authorities cannot be used.
+    pub fn new(settings: &Settings, trust: Trust, pace: Pace) -> Result<Self, TlsError> {
+        let place = match &settings.jwks_uri {
+            Some(keys) => Place::Keys(keys.clone()),
+            None => Place::OpenId { issuer: settings.issuer.clone() },
+        };
+        let expectation = Expectation {
+            issuer: settings.issuer.as_str().to_owned(),
+            audience: settings.audience.clone(),
+            algorithms: settings.algorithms.clone(),
+            leeway: settings.leeway.0,
+        };
+        Ok(Self { expectation, keys: Keys::new(Fetch::new(&settings.tls, trust)?, place, None, pace) })
+    }
+
+    /// Who the token speaks for, without labels.
+    ///
+    /// # Errors
+    /// The first check that fails. Cancel safe.
+    pub async fn verify(&self, token: &Secret<String>) -> Result<Principal, IdentityError> {
+        let header = self.expectation.header(token)?;
+        let key = self.keys.find(&header).await?;
+        let claims: Claims = self.expectation.verify(token, &header, &key)?;
+        Ok(Principal {
+            issuer: claims.iss,
+            subject: claims.sub,
+            token_id: claims.jti,
+            namespace: None,
+            service_account: None,
+            pod: None,
+            pod_uid: None,
+            labels: BTreeMap::new(),
+            proven_by: KIND,
+            expires_at: time_of(claims.exp)?,
+        })
+    }
+}
 
 #[derive(Deserialize)]
 struct Claims {
