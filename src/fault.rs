@@ -193,6 +193,10 @@ reasons! {
     TokenClaims { "token-claims", Identity, "28000", 503,
         "the workload's identity token lacks a claim that is needed",
         "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp" }
+    /// The file with the workload's labels cannot be used.
+    LabelsUnreadable { "labels-unreadable", Identity, "28000", 503,
+        "the workload's labels cannot be read",
+        "check that the downward API volume is mounted where identities[].labels_file says" }
     /// Discovery document or keys could not be fetched.
     IssuerUnreachable { "issuer-unreachable", Identity, "28000", 503,
         "the token issuer cannot be reached",
