@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::chain::Chain;
-use crate::fault::Reason;
+use crate::fault::{Fault, Reason};
 use crate::identity::{IdentityError, Proof};
 use crate::secret::Secret;
 use crate::target::Target;
@@ -102,6 +102,12 @@ impl ExchangeError {
     /// An error with its cause, which must hold no part of a token.
     pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { reason, source: Some(source.into()) }
+    }
+}
+
+impl From<ExchangeError> for Fault {
+    fn from(error: ExchangeError) -> Self {
+        Self::new(error.reason).because(error)
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use crate::audit::{Attempt, AuditError, AuditLog, Entry, Outcome, Protocol, RecordId, SessionFacts, Status};
+use crate::audit::log::{AuditError, AuditLog, Entry};
+use crate::audit::record::RecordId;
+use crate::audit::{Attempt, Outcome, Protocol, SessionFacts, Status};
 use crate::dbt::Attribution;
 use crate::fault::{Fault, Reason};
-use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::policy::{AccessRequest, Decision, PolicySet, Verdict};
 use crate::sql::{Analysis, Effect, OpaqueClass};
@@ -111,9 +112,10 @@ impl Gate {
         &self.audit
     }
 
-    /// Decides whether the principal may connect to the target at all. The caller records what comes of it.
-    pub fn decide_connection(&self, principal: &Principal, target: &Target) -> Decision {
-        self.policies.load().admits(principal, target)
+    /// Decides whether a session may begin: the connection itself, and what its startup parameters would do. The caller
+    /// records what comes of it.
+    pub fn decide_session(&self, request: &AccessRequest<'_>) -> Decision {
+        self.policies.load().decide(request)
     }
 
     /// Decides, makes the attempt durable, and permits. Nothing may be forwarded before this returns.

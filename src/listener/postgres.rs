@@ -6,14 +6,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::audit::{AuditLog, Note, SessionFacts};
+use crate::audit::SessionFacts;
+use crate::audit::log::{AuditLog, Note};
 use crate::credential;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
@@ -43,7 +45,7 @@ use self::flow::Flow;
 use self::message::{Severity, write_error};
 use self::parameters::Asked;
 use self::refuse::Probe;
-use self::session::{Session, Surroundings};
+use self::session::{Session, Surroundings, Tally};
 use self::startup::{Encryption, Opening, Startup, Unopened, Wire};
 use self::upstream::{LoginFailure, Ready, Upstream, Wish};
 use self::wire::Reader;
@@ -178,11 +180,26 @@ impl Door {
                 fault.reason.code()
             }
         };
-        let note = Note::SessionEnded { session: &session.facts.id, end, duration: started.elapsed() };
-        if let Err(error) = self.audit().note_later(note) {
-            tracing::warn!(listener = self.name, error = error.to_string(), "the end of a session was not recorded");
-        }
+        self.note_end(&session, end, started.elapsed());
         end
+    }
+
+    fn note_end(&self, session: &Session, end: &str, duration: Duration) {
+        let [executions, denied, bytes_to_target, bytes_to_client] = [
+            &session.tally.executions,
+            &session.tally.denied,
+            &session.tally.bytes_to_target,
+            &session.tally.bytes_to_client,
+        ]
+        .map(|number| number.load(Ordering::Relaxed));
+        let relayed = &self.around.metrics.relayed_bytes;
+        relayed.with_label_values(&["to_target"]).inc_by(bytes_to_target);
+        relayed.with_label_values(&["to_client"]).inc_by(bytes_to_client);
+        let note =
+            Note::SessionEnded { session: &session.facts.id, end, executions, denied, bytes_to_target, bytes_to_client, duration };
+        if let Err(error) = self.audit().note_later(note) {
+            tracing::warn!(listener = self.name, %error, "the end of a session was not recorded");
+        }
     }
 
     /// Everything between the startup message and the first ReadyForQuery.
@@ -222,7 +239,7 @@ impl Door {
         };
         self.audit().note(Note::SessionStarted(&facts)).await?;
         Ok(Begun {
-            session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path },
+            session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path, tally: Tally::default() },
             server,
             greeting,
             flow: Flow::new(settings),
@@ -252,26 +269,20 @@ impl Door {
 
     /// Whether policy lets the principal connect at all, and with these parameters.
     fn judge(&self, principal: &Principal, database: &str, asked: &Asked) -> Result<(), Fault> {
-        let target = &self.upstream.target;
-        let connection = self.around.gate.decide_connection(principal, target);
-        let parameters = self.around.gate.policies().decide(&AccessRequest {
+        let decision = self.around.gate.decide_session(&AccessRequest {
             principal,
-            target,
+            target: &self.upstream.target,
             database,
             role: &self.role,
             unqualified_schema: None,
             effects: &asked.effects,
             dbt: None,
         });
-        for decision in [connection, parameters] {
-            if decision.verdict == Verdict::Denied {
-                return Err(match decision.denial {
-                    Some(denial) => Fault::new(denial.reason).about(denial.sentence),
-                    None => Fault::new(Reason::PolicyDenied),
-                });
-            }
+        match (decision.verdict, decision.denial) {
+            (Verdict::Allowed | Verdict::Observed, _) => Ok(()),
+            (Verdict::Denied, Some(denial)) => Err(Fault::new(denial.reason).about(denial.sentence)),
+            (Verdict::Denied, None) => Err(Fault::new(Reason::PolicyDenied)),
         }
-        Ok(())
     }
 
     fn audit(&self) -> &AuditLog {
@@ -295,7 +306,7 @@ impl Door {
         let record = match self.audit().note(note).await {
             Ok(record) => Some(record.to_string()),
             Err(error) => {
-                tracing::warn!(listener = self.name, error = error.to_string(), "a refused connection was not recorded");
+                tracing::warn!(listener = self.name, %error, "a refused connection was not recorded");
                 None
             }
         };

@@ -8,7 +8,7 @@ use super::flow::{Expected, Running};
 use super::message::{Fields, HEADER_BYTES};
 use super::names::{Name, Prepared};
 use super::refuse::{self, Probe};
-use super::session::{Session, Shared, Surroundings};
+use super::session::{Session, Shared, Surroundings, Tally};
 use super::statement::{self, Context};
 use super::wire::{Message, Reader, WireError};
 use crate::audit::Protocol;
@@ -213,6 +213,7 @@ impl<'a> FromClient<'a> {
 
     /// Asks the gate for the right to forward an execution.
     async fn admit(&self, prepared: &Prepared, protocol: Protocol) -> Result<Permit, Refusal> {
+        Tally::add(&self.session.tally.executions, 1);
         let effects = statement::effects(&prepared.analysis, &self.shared.flow()).into_owned();
         self.around.gate.admit(&self.execution(prepared, protocol, &effects)).await
     }
@@ -246,6 +247,7 @@ impl<'a> FromClient<'a> {
 
     /// Makes the server fail in place of a message of type `kind`, and the client read `ours`.
     fn refuse(&mut self, kind: u8, ours: &Bytes) {
+        Tally::add(&self.session.tally.denied, 1);
         let Probe { extended, simple } = &self.around.probe;
         let mut flow = self.shared.flow();
         if flow.is_discarding() {
@@ -343,8 +345,7 @@ impl<'a> FromClient<'a> {
             self.to.flush().await
         };
         written.await.map_err(|error: std::io::Error| Fault::new(Reason::TargetClosed).because(error))?;
-        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.around.metrics.relayed_bytes.with_label_values(&["to_target"]).inc_by(count);
+        Tally::add(&self.session.tally.bytes_to_target, bytes.len());
         Ok(())
     }
 }

@@ -5,10 +5,9 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::flow::{Fate, Flow, Peek};
 use super::message::{Fields, HEADER_BYTES, error_field, header, rows_of_tag};
-use super::session::Shared;
+use super::session::{Shared, Tally};
 use super::wire::Reader;
 use crate::fault::{Fault, Reason};
-use crate::metrics::Metrics;
 use crate::tls::stream::Stream;
 
 /// Longest message, of those that have to be read whole.
@@ -22,7 +21,7 @@ pub(super) struct FromServer<'a> {
     reader: Reader<ReadHalf<Stream>>,
     to: &'a mut WriteHalf<Stream>,
     shared: &'a Shared,
-    metrics: &'a Metrics,
+    tally: &'a Tally,
     /// Bytes of the message under way that are still to be relayed.
     passing: usize,
     /// Bytes of the message under way that are to be thrown away.
@@ -40,7 +39,7 @@ struct Scan {
 impl<'a> FromServer<'a> {
     /// The direction, before its first byte.
     pub(super) fn new(reader: Reader<ReadHalf<Stream>>, to: &'a mut WriteHalf<Stream>, shared: &'a Shared, metrics: &'a Metrics) -> Self {
-        Self { reader, to, shared, metrics, passing: 0, skipping: 0 }
+        Self { reader, to, shared, tally, passing: 0, skipping: 0 }
     }
 
     /// Whether the client has seen the beginning of a message and not its end.
@@ -58,7 +57,7 @@ impl<'a> FromServer<'a> {
             if scan.relay > 0 {
                 let relayed = self.reader.buffer.get(..scan.relay).unwrap_or_default();
                 self.to.write_all(relayed).await.map_err(client_gone)?;
-                self.metrics.relayed_bytes.with_label_values(&["to_client"]).inc_by(u64::try_from(scan.relay).unwrap_or(u64::MAX));
+                Tally::add(&self.tally.bytes_to_client, scan.relay);
                 self.reader.buffer.advance(scan.relay);
             }
             if let Some(ours) = scan.replacement {

@@ -1,5 +1,6 @@
 //! One session: what both of its directions share, who watches over it, and how it ends.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,28 @@ pub(super) struct Session {
     pub(super) upstream: Arc<Upstream>,
     /// The one schema of its search path, where the startup parameters fixed it.
     pub(super) search_path: Option<String>,
+    /// What it has done so far.
+    pub(super) tally: Tally,
+}
+
+/// What a session has done so far, for the record of its end.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Executions that were asked for.
+    pub(super) executions: AtomicU64,
+    /// Those of them, and statements to prepare, that were refused.
+    pub(super) denied: AtomicU64,
+    /// Bytes relayed to the server.
+    pub(super) bytes_to_target: AtomicU64,
+    /// Bytes relayed to the client.
+    pub(super) bytes_to_client: AtomicU64,
+}
+
+impl Tally {
+    /// Adds to one of the numbers.
+    pub(super) fn add(number: &AtomicU64, count: usize) {
+        number.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// What both directions look at.
@@ -98,7 +121,7 @@ pub(super) async fn run(
     let (client, mut to_client) = client.split();
     let (server, to_server) = server.split();
     let mut from_client = FromClient::new(client, to_server, &shared, session, around);
-    let mut from_server = FromServer::new(server, &mut to_client, &shared, &around.metrics);
+    let mut from_server = FromServer::new(server, &mut to_client, &shared, &session.tally);
     let ended = tokio::select! {
         // The server first: what it has sent is relayed before the client's next request is looked at.
         biased;

@@ -107,7 +107,7 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>)
         _ => return Err(refused("the server does not speak PostgreSQL's protocol")),
     }
     let client_auth = match credential.map(|credential| &credential.login) {
-        Some(Login::ClientCertificate { chain, key }) => Some(ClientAuth { chain, key }),
+        Some(Login::ClientCertificate { chain, key }) => Some(ClientAuth { chain, key: key.expose() }),
         Some(Login::Password(_)) | None => None,
     };
     upstream
