@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+pub mod cache;
+mod display;
+
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
