@@ -115,12 +115,12 @@ fn policies(state: &State) -> Answer {
         .into_iter()
         .map(|summary| {
             json!({
-                "policy": summary.policy,
+                "policy": summary.policy.as_ref(),
                 "mode": summary.mode.as_str(),
                 "allowRules": summary.allow_rules,
                 "denyRules": summary.deny_rules,
             })
         })
         .collect();
-    json_answer(StatusCode::OK, &json!({ "revision": set.revision(), "policies": policies }))
+    json_answer(StatusCode::OK, &json!({ "revision": set.revision().as_ref(), "policies": policies }))
 }

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::tls;
 
-mod audit;
+//mod audit;
 mod check;
 mod explain;
 mod run;
@@ -30,7 +30,7 @@ enum Command {
     Run(run::Command),
     Check(check::Command),
     Explain(explain::Command),
-    Audit(audit::Command),
+    //Audit(audit::Command),
     Schema(schema::Command),
 }
 
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
-        Command::Audit(command) => command.run(),
+        //Command::Audit(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
     done.unwrap_or_else(|error| {

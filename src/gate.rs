@@ -82,7 +82,6 @@ pub struct Refusal {
 }
 
 /// The right to forward one execution, once. Dropped without [`Permit::finish`], it records `abandoned`.
-#[derive(Debug)]
 #[must_use = "a permit that is dropped records the execution as abandoned"]
 pub struct Permit {
     entry: Entry,

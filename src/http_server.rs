@@ -12,11 +12,10 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use crate::drain::{Drain, Stage};
 use crate::tls::Acceptor;
@@ -59,12 +58,11 @@ pub fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
 }
 
 /// Serves until the drain has come to `until`; connections are then closed after the request they are at.
-pub async fn serve<H, F>(socket: TcpListener, acceptor: Option<Acceptor>, drain: Drain, until: Stage, handler: H)
+pub async fn serve<H, F>(socket: TcpListener, acceptor: Option<Arc<Acceptor>>, drain: Drain, until: Stage, handler: H)
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let service = ServiceBuilder::new().then(recover).load_shed().concurrency_limit(REQUESTS_MAX).timeout(REQUEST_TIME_MAX).service_fn(
         move |request: Request<Incoming>| {
             let handler = handler.clone();
             async move { whole(request, handler).await }
@@ -79,7 +77,11 @@ where
             accepted = accept(&socket, &slots) => accepted,
         };
         let Some((connection, slot)) = accepted else { continue };
-        let (service, acceptor, drain) = (TowerToHyperService::new(service.clone()), acceptor.clone(), drain.clone());
+        let (service, acceptor, drain) = (service.clone(), acceptor.clone(), drain.clone());
+        let answering = hyper::service::service_fn(move |request| {
+            let answering = service.clone().oneshot(request);
+            async move { Ok::<_, Infallible>(answering.await.unwrap_or_else(|error| recover(&error))) }
+        });
         connections.spawn(async move {
             let _slot = slot;
             let Some(stream) = encrypted(connection, acceptor).await else { return };
@@ -87,7 +89,7 @@ where
                 http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(REQUEST_TIME_MAX)
-                    .serve_connection(TokioIo::new(stream), service)
+                    .serve_connection(TokioIo::new(stream), answering)
             );
             tokio::select! {
                 // A broken connection concerns only the peer that broke it.
@@ -112,7 +114,7 @@ async fn accept(socket: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStre
     }
 }
 
-async fn encrypted(connection: TcpStream, acceptor: Option<Acceptor>) -> Option<Stream> {
+async fn encrypted(connection: TcpStream, acceptor: Option<Arc<Acceptor>>) -> Option<Stream> {
     let Some(acceptor) = acceptor else { return Some(Stream::Plain(connection)) };
     match tokio::time::timeout(REQUEST_TIME_MAX, acceptor.accept(connection)).await {
         Ok(Ok(stream)) => Some(stream),
@@ -124,7 +126,7 @@ async fn encrypted(connection: TcpStream, acceptor: Option<Acceptor>) -> Option<
     }
 }
 
-async fn whole<H, F>(request: Request<Incoming>, handler: H) -> Result<Answer, Infallible>
+async fn whole<H, F>(request: Request<Incoming>, handler: H) -> Result<Answer, BoxError>
 where
     H: Fn(Request<Bytes>) -> F,
     F: Future<Output = Answer>,
@@ -137,9 +139,7 @@ where
 }
 
 /// Turns what the bounds say into an answer.
-async fn recover(result: Result<Answer, BoxError>) -> Result<Answer, Infallible> {
-    Ok(result.unwrap_or_else(|error| {
-        let said = if error.is::<tower::timeout::error::Elapsed>() { "the request took too long\n" } else { "too many requests\n" };
-        text(StatusCode::SERVICE_UNAVAILABLE, said)
-    }))
+fn recover(error: &BoxError) -> Answer {
+    let said = if error.is::<tower::timeout::error::Elapsed>() { "the request took too long\n" } else { "too many requests\n" };
+    text(StatusCode::SERVICE_UNAVAILABLE, said)
 }

@@ -154,7 +154,7 @@ pub struct Parts {
     /// Decides and records.
     pub gate: Arc<Gate>,
     /// Analyses of texts that came before.
-    pub analyses: Arc<sql::Cache>,
+    pub analyses: Arc<sql::cache::Cache>,
     /// Bounds.
     pub limits: Limits,
     /// Counters.

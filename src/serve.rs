@@ -107,7 +107,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             drain: drain.clone(),
             connections: Arc::new(Semaphore::new(config.file.limits.connections_max)),
-            analyses: Arc::new(sql::Cache::new(ANALYSES_MAX, ANALYSES_BYTES_MAX)),
+            analyses: Arc::new(sql::cache::Cache::new(ANALYSES_MAX, ANALYSES_BYTES_MAX)),
             cancellation: Cancellation::default(),
         };
         let mut listeners = Vec::new();
@@ -203,7 +203,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     drain: Drain,
     connections: Arc<Semaphore>,
-    analyses: Arc<sql::Cache>,
+    analyses: Arc<sql::cache::Cache>,
     cancellation: Cancellation,
 }
 

@@ -83,7 +83,8 @@ impl Door {
     /// The listener's certificate cannot be used, or the system has no randomness.
     pub(super) fn new(settings: &Settings, parts: Parts, flavor: Flavor) -> Result<Self, Fault> {
         let internal = |error: aws_lc_rs::error::Unspecified| Fault::new(Reason::Internal).because(error);
-        let acceptor = |settings| Acceptor::new(settings, parts.trust).map_err(|error| Fault::new(Reason::Internal).because(error));
+        let acceptor =
+            |settings| Acceptor::new(settings, parts.trust).map(Arc::new).map_err(|error| Fault::new(Reason::Internal).because(error));
         let encryption = match &settings.tls {
             None => Encryption::Off,
             Some(tls) => match tls.mode {
@@ -103,7 +104,7 @@ impl Door {
             exchange: parts.exchange,
             credentials: parts.credentials,
             upstream: Arc::new(Upstream { target: parts.target, tls: parts.tls, connect_timeout: parts.limits.connect_timeout.0 }),
-            sessions: parts.cancellation.postgres,
+            sessions: parts.cancellation.0.postgres,
             around: Surroundings {
                 gate: parts.gate,
                 analyses: parts.analyses,
@@ -185,18 +186,13 @@ impl Door {
     }
 
     fn note_end(&self, session: &Session, end: &str, duration: Duration) {
-        let [executions, denied, bytes_to_target, bytes_to_client] = [
-            &session.tally.executions,
-            &session.tally.denied,
-            &session.tally.bytes_to_target,
-            &session.tally.bytes_to_client,
-        ]
-        .map(|number| number.load(Ordering::Relaxed));
+        let [executions, denied, bytes_to_target, bytes_to_client] =
+            [&session.tally.executions, &session.tally.denied, &session.tally.bytes_to_target, &session.tally.bytes_to_client]
+                .map(|number| number.load(Ordering::Relaxed));
         let relayed = &self.around.metrics.relayed_bytes;
         relayed.with_label_values(&["to_target"]).inc_by(bytes_to_target);
         relayed.with_label_values(&["to_client"]).inc_by(bytes_to_client);
-        let note =
-            Note::SessionEnded { session: &session.facts.id, end, executions, denied, bytes_to_target, bytes_to_client, duration };
+        let note = Note::SessionEnded { session: &session.facts.id, end, executions, denied, bytes_to_target, bytes_to_client, duration };
         if let Err(error) = self.audit().note_later(note) {
             tracing::warn!(listener = self.name, %error, "the end of a session was not recorded");
         }

@@ -38,7 +38,7 @@ struct Scan {
 
 impl<'a> FromServer<'a> {
     /// The direction, before its first byte.
-    pub(super) fn new(reader: Reader<ReadHalf<Stream>>, to: &'a mut WriteHalf<Stream>, shared: &'a Shared, metrics: &'a Metrics) -> Self {
+    pub(super) fn new(reader: Reader<ReadHalf<Stream>>, to: &'a mut WriteHalf<Stream>, shared: &'a Shared, tally: &'a Tally) -> Self {
         Self { reader, to, shared, tally, passing: 0, skipping: 0 }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Surroundings {
     /// Decides and records.
     pub(super) gate: Arc<Gate>,
     /// Analyses of texts that came before.
-    pub(super) analyses: Arc<sql::Cache>,
+    pub(super) analyses: Arc<sql::cache::Cache>,
     /// The SQL of the warehouse.
     pub(super) dialect: Dialect,
     /// What stands in for a refused message.

@@ -2,6 +2,8 @@
 //!
 //! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.8 to 54.2.11 and 54.7.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -41,9 +43,9 @@ pub(super) enum Encryption {
     /// SSLRequest is answered with `N`.
     Off,
     /// TLS for those who ask.
-    Offered(Acceptor),
+    Offered(Arc<Acceptor>),
     /// TLS or nothing.
-    Required(Acceptor),
+    Required(Arc<Acceptor>),
 }
 
 /// A connection that was given up before its purpose was known, with the way to say so if there is one.

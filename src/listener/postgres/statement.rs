@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::flow::Flow;
 use super::names::{Name, Prepared};
 use crate::dbt::{self, Attribution};
-use crate::sql::{self, Analysis, Cache, Dialect, Effect, OpaqueClass, Session, Statement};
+use crate::sql::cache::Cache;
+use crate::sql::{self, Analysis, Dialect, Effect, OpaqueClass, Session, Statement};
 
 /// What later statements of a session depend on.
 pub(super) struct Context {
