@@ -30,7 +30,7 @@ pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// here: 8 MiB of text, 64 levels of nesting, and aliases that expand to no more than 100 000 events.
 ///
 /// # Errors
-/// Every [`Problem`] there is, at least one. None of them shows a value from the document.
+/// Every [`Problem`] there is, at least one and at most about 500. None of them shows a value from the document.
 pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, text: &str, env: &Env<'_>) -> Result<T, Vec<Problem>> {
     let whole = |message| vec![Problem { file: file.to_owned(), path: String::new(), message }];
     let mut documents = yaml::parse(text).map_err(whole)?;
@@ -42,11 +42,12 @@ pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, text: &str, env: &Env<
 }
 
 /// Reads every document of `text`, separated by `---`, word for word: nothing is filled in from the environment.
+/// Each comes with the name that its problems carry: `file`, or `file#2` and so on where there are several.
 /// Empty documents are skipped. The limits of [`read`] hold for the whole text.
 ///
 /// # Errors
-/// Every [`Problem`] of every document; with more than one document, the file is named `file#2` and so on.
-pub fn read_all<T: DeserializeOwned + JsonSchema>(file: &str, text: &str) -> Result<Vec<T>, Vec<Problem>> {
+/// Every [`Problem`] of every document.
+pub fn read_all<T: DeserializeOwned + JsonSchema>(file: &str, text: &str) -> Result<Vec<(String, T)>, Vec<Problem>> {
     let whole = |message| vec![Problem { file: file.to_owned(), path: String::new(), message }];
     let documents = yaml::parse(text).map_err(whole)?;
     let checker = Checker::new(schema::<T>()).map_err(whole)?;
@@ -55,7 +56,7 @@ pub fn read_all<T: DeserializeOwned + JsonSchema>(file: &str, text: &str) -> Res
     for (index, value) in documents.into_iter().enumerate() {
         let name = if several { format!("{file}#{}", index + 1) } else { file.to_owned() };
         match checker.read(&name, value, None) {
-            Ok(document) => read.push(document),
+            Ok(document) => read.push((name, document)),
             Err(found) => problems.extend(found),
         }
     }
@@ -368,6 +369,13 @@ owner:
     #[test]
     fn the_schema_offers_no_null() {
         assert!(!schema::<House>().to_string().contains("null"));
+    }
+
+    #[test]
+    fn the_number_of_problems_has_a_bound() {
+        let doors = vec!["{mode: ajar}"; 2000].join(", ");
+        let shown = problems(&format!("{{address: a, port: 1, doors: [{doors}]}}"));
+        assert_eq!((shown.len(), shown[500].as_str()), (501, "house.yaml: more problems than these; mend them first"));
     }
 
     #[test]

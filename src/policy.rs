@@ -10,6 +10,8 @@ pub mod explain;
 mod pattern;
 mod phrase;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -168,15 +170,15 @@ impl PolicySet {
                 problems.extend(found);
                 Vec::new()
             });
-            for document in documents {
-                match compile(source.file, &document) {
+            for (file, document) in documents {
+                match compile(&file, &document) {
                     Err(found) => problems.extend(found),
                     Ok(policy) if policies.contains_key(&policy.name) => {
                         let message = format!("a policy named {} stands elsewhere too", policy.name);
-                        problems.push(Problem { file: source.file.to_owned(), path: "metadata.name".to_owned(), message });
+                        problems.push(Problem { file, path: "metadata.name".to_owned(), message });
                     }
                     Ok(policy) => {
-                        warnings.extend(policy.warnings(source.file));
+                        warnings.extend(policy.warnings(&file));
                         policies.insert(Arc::clone(&policy.name), (policy, document));
                     }
                 }

@@ -8,6 +8,9 @@ use super::judge::{Finding, judge};
 use super::pointer::yaml_path;
 use super::{Env, Problem, substitute, yaml};
 
+/// How many problems of one document are told; a broken file of megabytes could have as many as it has lines.
+const PROBLEMS_MAX: usize = 500;
+
 /// A schema, ready to be used on many values.
 pub(super) struct Checker {
     schema: Value,
@@ -27,7 +30,7 @@ impl Checker {
     /// Fills in the value from `env` where there is one, checks it and makes a `T` of it.
     ///
     /// # Errors
-    /// Every problem there is.
+    /// Every problem there is, up to [`PROBLEMS_MAX`].
     pub(super) fn read<T: DeserializeOwned>(&self, file: &str, mut value: Value, env: Option<&Env<'_>>) -> Result<T, Vec<Problem>> {
         let filled = env.map(|env| substitute::fill(&mut value, env)).unwrap_or_default();
         let mut findings = self.findings(&value);
@@ -45,11 +48,13 @@ impl Checker {
 
     fn findings(&self, value: &Value) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
-        for error in self.validator.iter_errors(value) {
-            for finding in judge(&self.schema, &error) {
-                if !findings.contains(&finding) {
-                    findings.push(finding);
-                }
+        for finding in self.validator.iter_errors(value).flat_map(|error| judge(&self.schema, &error)) {
+            if findings.len() == PROBLEMS_MAX {
+                findings.push(Finding::new("", "more problems than these; mend them first"));
+                break;
+            }
+            if !findings.contains(&finding) {
+                findings.push(finding);
             }
         }
         findings
@@ -105,6 +110,9 @@ pub(super) fn forbid_null(schema: &mut Value) {
                         keywords.entry(keyword).or_insert(value);
                     }
                 }
+            }
+            if let Some(Value::Array(words)) = keywords.get_mut("enum") {
+                words.retain(|word| !word.is_null());
             }
             if keywords.get("default") == Some(&Value::Null) {
                 keywords.remove("default");

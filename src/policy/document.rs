@@ -66,7 +66,8 @@ pub(super) struct Spec {
     pub(super) mode: Mode,
     /// The workloads that the policy is about; `{}` is all of its namespace.
     pub(super) endpoint_selector: EndpointSelector,
-    /// What they may do. What no rule allows is denied.
+    /// What they may do. What no rule allows is denied, and so is everything for a workload that no policy selects.
+    /// (Without a policy Cilium allows.)
     #[serde(default)]
     pub(super) egress: Vec<Egress>,
     /// What they must not do, whatever else allows it.
@@ -111,6 +112,7 @@ pub(super) enum Operator {
 #[serde(deny_unknown_fields)]
 pub(super) struct Egress {
     /// The hosts of the warehouse, as the target's configuration names them; any host where left out, none where empty.
+    /// (Cilium reads an empty list as any host.)
     #[serde(rename = "toFQDNs")]
     pub(super) to_fqdns: Option<Vec<FqdnSelector>>,
     /// The ports, and what may be said there; any port where left out.
@@ -173,7 +175,12 @@ pub(super) struct Rules {
     pub(super) sql: Vec<SqlRule>,
 }
 
-/// Effects of statements. Every key given must match; see the documentation of `entry` for which effect each speaks about.
+/// Effects of statements. Every key given must match, and no keys match every effect.
+///
+/// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `functions` about calls (with
+/// `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each about their own;
+/// `databases` goes with all of them. A name whose schema is not certain is allowed only by a pattern for any schema,
+/// and denied by every pattern that it could match.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SqlRule {

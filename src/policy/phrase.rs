@@ -41,9 +41,9 @@ impl fmt::Display for Phrase<'_> {
                 f.write_str("a call of ")?;
                 write_object(f, function, function.schema.as_deref(), request)
             }
-            Self::Effect(Effect::Role { role: Some(role) }, _) => write!(f, "the role {role}"),
-            Self::Effect(Effect::Role { role: None }, request) => write!(f, "a reset to the role {}", request.role),
-            Self::Effect(Effect::Set { parameter }, _) => write!(f, "a change of the parameter {parameter}"),
+            Self::Effect(Effect::Role { role: Some(role) }, _) => write!(f, "the role {}", Name(role)),
+            Self::Effect(Effect::Role { role: None }, request) => write!(f, "a reset to the role {}", Name(request.role)),
+            Self::Effect(Effect::Set { parameter }, _) => write!(f, "a change of the parameter {}", Name(parameter)),
             Self::Effect(Effect::Opaque { class, detail }, _) => {
                 write!(f, "the opaque class {}", class.as_str())?;
                 if detail.is_empty() { Ok(()) } else { write!(f, " ({detail})") }
@@ -52,10 +52,25 @@ impl fmt::Display for Phrase<'_> {
     }
 }
 
+/// A name as the statement's author wrote it, made fit for a sentence: shortened, and without control characters.
+struct Name<'a>(&'a str);
+
+/// Longest name shown, in characters; PostgreSQL's own limit is 63 bytes (docs, section 4.1.1).
+const NAME_CHARS_MAX: usize = 128;
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars().take(NAME_CHARS_MAX) {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        if self.0.chars().nth(NAME_CHARS_MAX).is_some() { f.write_str("...") } else { Ok(()) }
+    }
+}
+
 /// A name with `?` where the schema is not certain.
 fn write_object(f: &mut fmt::Formatter<'_>, object: &Object, schema: Option<&str>, request: &AccessRequest<'_>) -> fmt::Result {
-    let database = object.database.as_deref().unwrap_or(request.database);
-    let name = &object.name;
+    let database = Name(object.database.as_deref().unwrap_or(request.database));
+    let name = &Name(&object.name);
     match object.kind {
         ObjectKind::Database => write!(f, "database {name}"),
         ObjectKind::Schema => write!(f, "schema {database}.{name}"),
@@ -65,9 +80,21 @@ fn write_object(f: &mut fmt::Formatter<'_>, object: &Object, schema: Option<&str
     }
 }
 
-fn write_in_schema(f: &mut fmt::Formatter<'_>, before: &dyn fmt::Display, schema: Option<&str>, name: &str) -> fmt::Result {
+fn write_in_schema(f: &mut fmt::Formatter<'_>, before: &dyn fmt::Display, schema: Option<&str>, name: &Name<'_>) -> fmt::Result {
     match schema {
-        Some(schema) => write!(f, "{before}{schema}.{name}"),
+        Some(schema) => write!(f, "{before}{}.{name}", Name(schema)),
         None => write!(f, "{before}?.{name}, whose schema is not certain"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn a_name_cannot_break_or_flood_a_sentence() {
+        assert_eq!(Name("a\nb\u{1b}[31m").to_string(), "a\\nb\\u{1b}[31m");
+        assert_eq!(Name(&"x".repeat(1000)).to_string(), "x".repeat(128) + "...");
+        assert_eq!(Name(&"x".repeat(128)).to_string(), "x".repeat(128));
     }
 }
