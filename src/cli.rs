@@ -9,6 +9,7 @@ use crate::tls;
 
 //mod audit;
 mod check;
+mod dev;
 mod explain;
 mod run;
 mod schema;
@@ -28,6 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Command),
+    Dev(dev::Command),
     Check(check::Command),
     Explain(explain::Command),
     //Audit(audit::Command),
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
     tls::install();
     let done = match Cli::parse().command {
         Command::Run(command) => command.run(),
+        Command::Dev(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         //Command::Audit(command) => command.run(),

@@ -63,6 +63,7 @@ where
     H: Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
+    let service = ServiceBuilder::new().load_shed().concurrency_limit(REQUESTS_MAX).timeout(REQUEST_TIME_MAX).service_fn(
         move |request: Request<Incoming>| {
             let handler = handler.clone();
             async move { whole(request, handler).await }
