@@ -46,7 +46,7 @@ const SEATS: &[Seat] = &[
     Seat { act: "write files", modules: &["audit", "cli", "dev"], is_act: writes_files },
     Seat {
         act: "read files",
-        modules: &["audit", "cli", "config", "credential", "dev", "identity", "serve", "tls"],
+        modules: &["audit", "cli", "config", "credential", "dev", "identity", "secret", "serve", "tls"],
         is_act: touches_files,
     },
     Seat { act: "build TLS configurations", modules: &["tls"], is_act: builds_tls },
