@@ -1,13 +1,133 @@
 //! The evidence: an append-only log of what was attempted, decided and came of it.
 
+mod batch;
+mod frame;
+pub mod key;
+pub mod log;
+pub mod read;
+pub mod record;
+mod recover;
+mod storage;
+pub mod verify;
+mod walk;
+mod writer;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::dbt::Attribution;
+use crate::document::{Size, Span};
 use crate::identity::Principal;
 use crate::policy::Decision;
 use crate::sql::{Analysis, Effect};
 use crate::target::Target;
+
+/// Where the log is kept and what it promises.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The directory of the log; made with mode 0700 when absent. One process at a time may write to it.
+    pub directory: PathBuf,
+    /// When a record counts as kept.
+    #[serde(default)]
+    pub durability: Durability,
+    /// A segment file at or over this size is followed by a new one. A segment can exceed it by one commit.
+    #[serde(default = "Settings::default_segment_size")]
+    pub segment_size: Size,
+    /// Queries that may be admitted and not yet finished; further ones wait for `wait_max`, then are refused.
+    #[serde(default = "Settings::default_queries_in_flight_max")]
+    pub queries_in_flight_max: usize,
+    /// Records that may wait for the writer; further ones wait for `wait_max`, then are refused.
+    #[serde(default = "Settings::default_queue_max")]
+    pub queue_max: usize,
+    /// Memory that waiting records may hold; further ones wait for `wait_max`, then are refused.
+    #[serde(default = "Settings::default_queue_size")]
+    pub queue_size: Size,
+    /// A signed checkpoint is written after this many records, and with every new segment.
+    #[serde(default = "Settings::default_checkpoint_records")]
+    pub checkpoint_records: u64,
+    /// A signed checkpoint is written this long after the first record that none covers.
+    #[serde(default = "Settings::default_checkpoint_interval")]
+    pub checkpoint_interval: Span,
+    /// The Ed25519 key that signs checkpoints: PKCS#8, PEM or DER. Without it a key is made at the first start and
+    /// kept in the directory.
+    #[serde(default)]
+    pub signing_key_file: Option<PathBuf>,
+    /// How long an admission waits for its durable record before the query is refused.
+    #[serde(default = "Settings::default_wait_max")]
+    pub wait_max: Span,
+}
+
+impl Settings {
+    /// The defaults, for a log in `directory`.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            durability: Durability::default(),
+            segment_size: Self::default_segment_size(),
+            queries_in_flight_max: Self::default_queries_in_flight_max(),
+            queue_max: Self::default_queue_max(),
+            queue_size: Self::default_queue_size(),
+            checkpoint_records: Self::default_checkpoint_records(),
+            checkpoint_interval: Self::default_checkpoint_interval(),
+            signing_key_file: None,
+            wait_max: Self::default_wait_max(),
+        }
+    }
+
+    const fn default_segment_size() -> Size {
+        Size::mebibytes(64)
+    }
+
+    const fn default_queries_in_flight_max() -> usize {
+        1024
+    }
+
+    const fn default_queue_max() -> usize {
+        4096
+    }
+
+    const fn default_queue_size() -> Size {
+        Size::mebibytes(128)
+    }
+
+    const fn default_checkpoint_records() -> u64 {
+        1000
+    }
+
+    const fn default_checkpoint_interval() -> Span {
+        Span::seconds(10)
+    }
+
+    const fn default_wait_max() -> Span {
+        Span::seconds(5)
+    }
+}
+
+/// When a record counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When the disk has it: survives the loss of power.
+    #[default]
+    Fsync,
+    /// When the kernel has it: survives the end of this process, not of the machine. Synced at every checkpoint.
+    Write,
+}
+
+impl Durability {
+    /// The word in settings and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Write => "write",
+        }
+    }
+}
 
 /// What stays the same for every record of one session.
 #[derive(Debug, Clone)]
@@ -43,6 +163,17 @@ pub enum Protocol {
     Extended,
     /// FunctionCall message.
     FunctionCall,
+}
+
+impl Protocol {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Extended => "extended",
+            Self::FunctionCall => "function-call",
+        }
+    }
 }
 
 /// One execution, as known at admission.
@@ -92,4 +223,17 @@ pub enum Status {
     Skipped,
     /// The session ended before the reply did; whether it ran is unknown.
     Abandoned,
+}
+
+impl Status {
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }

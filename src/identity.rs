@@ -6,8 +6,48 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Reason;
 use crate::secret::Secret;
+use crate::tls::{TlsError, Trust};
+
+pub mod jwks;
+pub mod kubernetes;
+pub mod oidc;
+pub mod token;
+
+/// One way of proving who this workload is, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Settings {
+    /// A projected service-account token.
+    Kubernetes(kubernetes::Settings),
+    /// A token file of any OpenID provider.
+    Oidc(oidc::Settings),
+}
+
+impl Settings {
+    /// The name that other parts of the configuration use.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kubernetes(settings) => &settings.name,
+            Self::Oidc(settings) => &settings.name,
+        }
+    }
+}
+
+/// The source that the settings describe: the registry of kinds. Nothing is read but certificate authorities.
+///
+/// # Errors
+/// When the certificate authorities of the issuer cannot be used.
+pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySource>, TlsError> {
+    Ok(match settings {
+        Settings::Kubernetes(settings) => Arc::new(kubernetes::Source::new(settings, trust)?),
+        Settings::Oidc(settings) => Arc::new(oidc::Source::new(settings, trust)?),
+    })
+}
 
 /// A future behind a seam that is chosen by configuration.
 pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<Proof, IdentityError>> + Send + 'a>>;
@@ -68,4 +108,11 @@ pub struct IdentityError {
     /// The cause, without any part of the token.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl IdentityError {
+    /// An error with its cause, which must hold no part of a token.
+    pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { reason, source: Some(source.into()) }
+    }
 }

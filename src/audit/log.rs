@@ -1,0 +1,507 @@
+//! The log as the rest of the program sees it: what may run only after it is recorded, and what came of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus::IntGauge;
+use tokio::sync::mpsc::{self, OwnedPermit, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::key::KeyError;
+use super::record::{self, AttemptFields, BootId, Definition, Kind, OutcomeFields, Record, RecordId};
+use super::storage::Storage;
+use super::writer::{Message, Writer};
+use super::{Attempt, Outcome, SessionFacts, Settings, Status};
+use crate::fault::Reason;
+use crate::identity::Principal;
+use crate::metrics::Metrics;
+use crate::target::Target;
+
+/// Longest statement, in bytes, that a record can hold.
+const STATEMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The queue's memory is counted in units of this many bytes.
+const QUEUE_UNIT_BYTES: usize = 1024;
+
+/// Why the log did not take a record, or did not open.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuditError {
+    /// The disk does not take records. Nothing may run; the writer tries again by itself.
+    #[error("the audit log cannot be written")]
+    Unwritable {
+        /// What the disk said, where this record was the one to hear it.
+        #[source]
+        source: Option<Arc<io::Error>>,
+    },
+    /// Too many records wait, or the disk is too slow.
+    #[error("the audit log did not take the record in time")]
+    Backpressure,
+    /// The log is closed.
+    #[error("the audit log is closed")]
+    Closed,
+    /// The record is longer than the log can hold.
+    #[error("a statement of {bytes} bytes is longer than the audit log can hold")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Another process writes to the directory.
+    #[error("another process writes to {directory}", directory = directory.display())]
+    Locked {
+        /// Which directory.
+        directory: PathBuf,
+    },
+    /// The log was changed or damaged since it was written. It is left as it is; move it away to begin a new one.
+    #[error("{file} is damaged at byte {offset}: {why}", file = file.display())]
+    Corrupt {
+        /// Which segment.
+        file: PathBuf,
+        /// The first byte that is not as it was written.
+        offset: u64,
+        /// How that shows.
+        why: String,
+    },
+    /// The directory cannot be read or written.
+    #[error("{path} cannot be used", path = path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The signing key cannot be used.
+    #[error("the signing key of the audit log cannot be used")]
+    Key(#[source] Arc<KeyError>),
+    /// A limit in the settings is zero, so that nothing could ever be recorded.
+    #[error("audit.{0} must not be zero")]
+    Zero(&'static str),
+}
+
+impl AuditError {
+    /// What a client is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Backpressure => Reason::AuditBackpressure,
+            Self::Closed => Reason::Draining,
+            Self::TooLong { .. } => Reason::MessageTooLarge,
+            Self::Unwritable { .. } | Self::Locked { .. } | Self::Corrupt { .. } | Self::Io { .. } | Self::Key(_) | Self::Zero(_) => {
+                Reason::AuditUnwritable
+            }
+        }
+    }
+}
+
+/// What the first record of a boot says about the program.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The program's version.
+    pub version: String,
+    /// Digest of the configuration in force.
+    pub config_digest: String,
+}
+
+/// Everything that is recorded besides executions.
+#[derive(Debug, Clone, Copy)]
+pub enum Note<'a> {
+    /// The client and the warehouse have agreed on a session.
+    SessionStarted(&'a SessionFacts),
+    /// A session ended.
+    SessionEnded {
+        /// [`SessionFacts::id`].
+        session: &'a str,
+        /// How: `closed`, or a reason code.
+        end: &'a str,
+        /// Executions that were asked for.
+        executions: u64,
+        /// Those of them that were refused.
+        denied: u64,
+        /// Bytes relayed to the warehouse.
+        bytes_to_target: u64,
+        /// Bytes relayed to the client.
+        bytes_to_client: u64,
+        /// How long it lasted.
+        duration: Duration,
+    },
+    /// A client got no session.
+    SessionRefused {
+        /// Why.
+        reason: Reason,
+        /// Safe identifiers, as in [`crate::fault::Fault::about`].
+        about: Option<&'a str>,
+        /// The listener.
+        listener: &'a str,
+        /// The client's address; `None` on a Unix-domain socket.
+        client_address: Option<SocketAddr>,
+        /// The user name that the client wrote.
+        client_user: Option<&'a str>,
+        /// The database that the client asked for.
+        database: Option<&'a str>,
+        /// Who, as far as it was proven.
+        principal: Option<&'a Principal>,
+    },
+    /// A credential was issued.
+    CredentialExchanged {
+        /// [`crate::credential::CredentialExchange::kind`].
+        exchange: &'a str,
+        /// [`crate::credential::Credential::id`].
+        credential: &'a str,
+        /// When the credential stops being accepted.
+        expires_at: SystemTime,
+        /// For which warehouse.
+        target: &'a Target,
+        /// To whom.
+        principal: &'a Principal,
+    },
+    /// No credential was issued.
+    CredentialRefused {
+        /// [`crate::credential::CredentialExchange::kind`].
+        exchange: &'a str,
+        /// Why.
+        reason: Reason,
+        /// For which warehouse.
+        target: &'a Target,
+        /// To whom.
+        principal: &'a Principal,
+    },
+    /// The workload's identity could not be proven.
+    IdentityFailed {
+        /// [`crate::identity::IdentitySource::kind`].
+        source: &'a str,
+        /// Which check failed.
+        reason: Reason,
+    },
+    /// A policy set is in force from here on.
+    PolicyLoaded {
+        /// Its digest.
+        revision: &'a str,
+        /// The names of its policies.
+        policies: &'a [String],
+    },
+    /// A policy set was rejected.
+    PolicyRejected {
+        /// Digest of the set that stays in force.
+        in_force: &'a str,
+        /// What is wrong with the new one.
+        problems: &'a [crate::document::Problem],
+    },
+    /// The program takes no new sessions.
+    Draining {
+        /// Sessions still open.
+        sessions: u64,
+    },
+}
+
+/// The open log. Clones share it.
+#[derive(Clone)]
+pub struct AuditLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Has a free slot for every message that the semaphores admit.
+    sender: Sender<Message>,
+    in_flight: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    memory_units: u32,
+    in_flight_gauge: IntGauge,
+    writable: Arc<AtomicBool>,
+    closing: AtomicBool,
+    boot: BootId,
+    sessions: std::sync::atomic::AtomicU64,
+    wait_max: Duration,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AuditLog {
+    /// Takes the directory for this process, repairs what a crash can have left, records the start, and starts the
+    /// writer's thread. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Every [`AuditError`] but `Backpressure` and `Closed`. A log that a crash cannot explain is `Corrupt` and
+    /// left untouched.
+    pub fn open(settings: &Settings, metrics: Arc<Metrics>, start: &Start) -> Result<Self, AuditError> {
+        Self::open_in(Storage::new(&settings.directory), settings, metrics, start)
+    }
+
+    pub(super) fn open_in(storage: Storage, settings: &Settings, metrics: Arc<Metrics>, start: &Start) -> Result<Self, AuditError> {
+        for (name, limit) in [
+            ("queries_in_flight_max", settings.queries_in_flight_max),
+            ("queue_max", settings.queue_max),
+            ("queue_size", settings.queue_size.as_usize()),
+            ("checkpoint_records", usize::try_from(settings.checkpoint_records).unwrap_or(usize::MAX)),
+        ] {
+            if limit == 0 {
+                return Err(AuditError::Zero(name));
+            }
+        }
+        let queries = settings.queries_in_flight_max.min(Semaphore::MAX_PERMITS / 4);
+        let waiting = settings.queue_max.min(Semaphore::MAX_PERMITS / 4);
+        let units = settings.queue_size.as_usize().div_ceil(QUEUE_UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        let in_flight_gauge = metrics.audit_queries_in_flight.clone();
+        let writer = Writer::open(storage, settings, metrics, start)?;
+        let (boot, writable) = (writer.boot(), writer.writable());
+        // One slot more, for the closing.
+        let (sender, receiver) = mpsc::channel(queries + waiting + 1);
+        let thread = writer.spawn(receiver)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                sender,
+                in_flight: Arc::new(Semaphore::new(queries)),
+                waiting: Arc::new(Semaphore::new(waiting)),
+                memory: Arc::new(Semaphore::new(units)),
+                memory_units: u32::try_from(units).unwrap_or(u32::MAX),
+                in_flight_gauge,
+                writable,
+                closing: AtomicBool::new(false),
+                boot,
+                sessions: std::sync::atomic::AtomicU64::new(0),
+                wait_max: settings.wait_max.0,
+                writer: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// Records that an execution is about to happen. When this returns `Ok` the record is durable.
+    ///
+    /// Waits at most `wait_max`. Cancel safe: a record that was already written gets the outcome `abandoned`.
+    ///
+    /// # Errors
+    /// The execution must not happen. `Backpressure` after `wait_max`; `Unwritable`; `Closed`; `TooLong`.
+    pub async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Entry, AuditError> {
+        self.in_time(async {
+            let shared = &self.shared;
+            let permit = Arc::clone(&shared.in_flight).acquire_owned().await.map_err(|_| AuditError::Closed)?;
+            let in_flight = InFlight::new(permit, &shared.in_flight_gauge);
+            let hold = self.hold(attempt.sql.len()).await?;
+            let slot = self.slot()?;
+            let (record, definitions) = attempt_record(Kind::Attempt, attempt)?;
+            let (reply, answer) = oneshot::channel();
+            let entry = Unopened { slot, in_flight };
+            self.send(Message::Attempt { record, definitions, entry, reply, _hold: hold })?;
+            answer.await.map_err(|_| AuditError::Closed)?
+        })
+        .await
+    }
+
+    /// Records an execution that policy refused. When this returns `Ok` the record is durable.
+    ///
+    /// Cancel safe: the record is written or not.
+    ///
+    /// # Errors
+    /// As [`AuditLog::attempt`].
+    pub async fn refuse(&self, attempt: &Attempt<'_>) -> Result<RecordId, AuditError> {
+        self.in_time(async {
+            let hold = self.hold(attempt.sql.len()).await?;
+            let (record, definitions) = attempt_record(Kind::Denied, attempt)?;
+            self.record(record, definitions, hold).await
+        })
+        .await
+    }
+
+    /// Records a note. When this returns `Ok` the record is durable.
+    ///
+    /// Cancel safe: the record is written or not.
+    ///
+    /// # Errors
+    /// As [`AuditLog::attempt`].
+    pub async fn note(&self, note: Note<'_>) -> Result<RecordId, AuditError> {
+        self.in_time(async {
+            let (record, definition) = record::note(&note);
+            let hold = self.hold(record.fields.len()).await?;
+            self.record(record, definition.into_iter().collect(), hold).await
+        })
+        .await
+    }
+
+    /// Hands a note to the writer without waiting for the disk; usable in `Drop`. Once this returned `Ok` the note is
+    /// kept through disk errors until it is written or the process ends.
+    ///
+    /// # Errors
+    /// `Backpressure` when the queue is full, `Closed` after the closing.
+    pub fn note_later(&self, note: Note<'_>) -> Result<(), AuditError> {
+        let (record, definition) = record::note(&note);
+        let waiting = Arc::clone(&self.shared.waiting).try_acquire_owned().map_err(|_| AuditError::Backpressure)?;
+        let units = self.shared.memory_units_of(record.fields.len());
+        let memory = Arc::clone(&self.shared.memory).try_acquire_many_owned(units).map_err(|_| AuditError::Backpressure)?;
+        let hold = Hold { _waiting: waiting, _memory: memory };
+        self.send(Message::Record { record, definitions: definition.into_iter().collect(), reply: None, _hold: hold })
+    }
+
+    /// Can the log promise durability now? Readiness depends on it.
+    pub fn writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Acquire) && !self.shared.closing.load(Ordering::Acquire)
+    }
+
+    /// The name of this boot: 8 hexadecimal digits.
+    pub fn boot_id(&self) -> &str {
+        &self.shared.boot
+    }
+
+    /// A new [`SessionFacts::id`]: `<boot id>-s<counter>`.
+    pub fn session_id(&self) -> String {
+        format!("{}-s{}", self.shared.boot, self.shared.sessions.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Writes what waits, the closing record with the attempts that are still in flight, and the last signed
+    /// checkpoint; then ends the writer's thread. Outcomes that come later are not recorded.
+    ///
+    /// Not cancel safe in so far as the log is closed either way.
+    ///
+    /// # Errors
+    /// `Unwritable` when the disk did not take the closing record for `wait_max`; `Closed` from the second call on.
+    pub async fn close(&self) -> Result<(), AuditError> {
+        if self.shared.closing.swap(true, Ordering::AcqRel) {
+            return Err(AuditError::Closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.shared.sender.try_send(Message::Close { reply }).map_err(|_| AuditError::Closed)?;
+        let closed = answer.await.map_err(|_| AuditError::Closed)?;
+        let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // The thread has answered and only drops what it holds, the directory's lock among it.
+            thread.join().map_err(|_| AuditError::Closed)?;
+        }
+        closed
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, AuditError>>) -> Result<T, AuditError> {
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(AuditError::Closed);
+        }
+        if !self.shared.writable.load(Ordering::Acquire) {
+            return Err(AuditError::Unwritable { source: None });
+        }
+        match tokio::time::timeout(self.shared.wait_max, work).await {
+            Ok(done) => done,
+            Err(_) => Err(AuditError::Backpressure),
+        }
+    }
+
+    /// Waits for room in the queue for a record of about `bytes`.
+    async fn hold(&self, bytes: usize) -> Result<Hold, AuditError> {
+        if bytes > STATEMENT_BYTES_MAX {
+            return Err(AuditError::TooLong { bytes });
+        }
+        let units = self.shared.memory_units_of(bytes);
+        let waiting = Arc::clone(&self.shared.waiting).acquire_owned().await.map_err(|_| AuditError::Closed)?;
+        let memory = Arc::clone(&self.shared.memory).acquire_many_owned(units).await.map_err(|_| AuditError::Closed)?;
+        Ok(Hold { _waiting: waiting, _memory: memory })
+    }
+
+    /// Reserves the slot of an outcome.
+    fn slot(&self) -> Result<OwnedPermit<Message>, AuditError> {
+        self.shared.sender.clone().try_reserve_owned().map_err(|_| AuditError::Closed)
+    }
+
+    async fn record(&self, record: Record, definitions: Vec<Definition>, hold: Hold) -> Result<RecordId, AuditError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Record { record, definitions, reply: Some(reply), _hold: hold })?;
+        answer.await.map_err(|_| AuditError::Closed)?
+    }
+
+    fn send(&self, message: Message) -> Result<(), AuditError> {
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(AuditError::Closed);
+        }
+        // The semaphores admit no more messages than there are slots, so this fails only when the writer has ended.
+        self.shared.sender.try_send(message).map_err(|_| AuditError::Closed)
+    }
+}
+
+impl Shared {
+    /// A record larger than the whole queue may pass when it is alone.
+    fn memory_units_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes / QUEUE_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(self.memory_units)
+    }
+}
+
+fn attempt_record(kind: Kind, attempt: &Attempt<'_>) -> Result<(Record, Vec<Definition>), AuditError> {
+    let statement = Definition::statement(attempt.sql);
+    let record = Record::new(kind, &AttemptFields::new(attempt, statement.key()));
+    if record.fields.len() > STATEMENT_BYTES_MAX {
+        return Err(AuditError::TooLong { bytes: record.fields.len() });
+    }
+    Ok((record, vec![Definition::session(attempt.session), statement]))
+}
+
+/// Room in the queue, given back when the record is durable or refused.
+pub(super) struct Hold {
+    _waiting: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// One of the queries that may be in flight, until its outcome is durable.
+pub(super) struct InFlight {
+    _permit: OwnedSemaphorePermit,
+    gauge: IntGauge,
+}
+
+impl InFlight {
+    fn new(permit: OwnedSemaphorePermit, gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self { _permit: permit, gauge: gauge.clone() }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+/// What becomes an [`Entry`] when the attempt is durable. Dropped before that, nothing happened.
+pub(super) struct Unopened {
+    slot: OwnedPermit<Message>,
+    in_flight: InFlight,
+}
+
+impl Unopened {
+    /// The attempt is durable as `id`.
+    pub(super) fn open(self, id: RecordId) -> Entry {
+        Entry { id, started: Instant::now(), open: Some(self) }
+    }
+}
+
+/// A recorded attempt that has no outcome yet. Dropped without [`Entry::finish`], the outcome is `abandoned`.
+pub struct Entry {
+    id: RecordId,
+    started: Instant,
+    open: Option<Unopened>,
+}
+
+impl Entry {
+    /// The record of the attempt.
+    pub fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    /// Time since the attempt was durable.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Records what came of it. Never blocks: the slot was reserved with the attempt.
+    pub fn finish(mut self, outcome: &Outcome) {
+        self.send(outcome);
+    }
+
+    fn send(&mut self, outcome: &Outcome) {
+        if let Some(Unopened { slot, in_flight }) = self.open.take() {
+            let record = Record::new(Kind::Outcome, &OutcomeFields::new(&self.id, outcome, self.started.elapsed()));
+            slot.send(Message::Outcome { record, attempt: self.id.clone(), _in_flight: in_flight });
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.send(&Outcome { status: Status::Abandoned, rows: None, reply_bytes: 0, sqlstate: None });
+    }
+}
