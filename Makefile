@@ -9,7 +9,7 @@ RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-8s %s\n", $$1, $$2 }'
 
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh

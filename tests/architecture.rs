@@ -11,7 +11,7 @@ use source::{Form, Named, Source};
 const LAYERS: &[&[&str]] = &[
     &["document", "drain", "fault", "log", "metrics", "secret", "target"],
     &["sql", "tls"],
-    &["dbt", "fetch"],
+    &["dbt", "fetch", "http_server"],
     &["identity"],
     &["credential", "policy"],
     &["audit", "warehouse"],
