@@ -11,7 +11,7 @@ use source::{Form, Named, Source};
 const LAYERS: &[&[&str]] = &[
     &["document", "drain", "fault", "log", "metrics", "secret", "target"],
     &["sql", "tls"],
-    &["dbt", "fetch"],
+    &["dbt", "fetch", "http_server"],
     &["identity"],
     &["credential", "policy"],
     &["audit", "warehouse"],
@@ -46,7 +46,7 @@ const SEATS: &[Seat] = &[
     Seat { act: "write files", modules: &["audit", "cli", "dev"], is_act: writes_files },
     Seat {
         act: "read files",
-        modules: &["audit", "cli", "config", "credential", "dev", "identity", "serve", "tls"],
+        modules: &["audit", "cli", "config", "credential", "dev", "identity", "secret", "serve", "tls"],
         is_act: touches_files,
     },
     Seat { act: "build TLS configurations", modules: &["tls"], is_act: builds_tls },
@@ -306,7 +306,8 @@ mod the_rules {
     use super::{LAYERS, Rule, Source, TO_COME, layering, length, map, names, one_path, purity, seats};
 
     fn tree(files: &[(&str, &str)]) -> Vec<Source> {
-        files.iter().map(|(path, text)| Source::parse(path, text).unwrap()).collect()
+        let files: Vec<_> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Source::parse_all(&files).unwrap()
     }
 
     /// The rule finds exactly one thing in `text`, and says `what`.
@@ -452,6 +453,16 @@ mod the_rules {
         passes(purity, "src/gate.rs", "async fn f() { Instant::now(); g().await }");
         catches(purity, "src/policy.rs", "#[cfg(test)] mod tests {} fn f() { Instant::now(); }", "reads a clock");
         catches(purity, "src/policy.rs", "#[cfg(any(test, unix))] fn f() { Instant::now(); }", "reads a clock");
+    }
+
+    #[test]
+    fn a_file_declared_for_tests_only_is_a_test_as_a_whole() {
+        let clock = ("src/policy/tests/a.rs", "fn f() { Instant::now(); }");
+        let as_test = tree(&[("src/policy.rs", "#[cfg(test)]\nmod tests;"), ("src/policy/tests.rs", "mod a;"), clock]);
+        assert_eq!(purity(&as_test), Vec::<String>::new());
+        assert_eq!(as_test.last().map(|source| source.code_lines), Some(0));
+        let as_code = tree(&[("src/policy.rs", "#[cfg(test)] use a::b; mod tests;"), clock]);
+        assert_eq!(purity(&as_code).len(), 1);
     }
 
     #[test]

@@ -38,6 +38,7 @@ log_rotation_age = 0
 log_rotation_size = 0
 log_statement = 'all'
 log_connections = on
+# Nothing here outlives the run, and no test takes the machine down: the server's own durability is not what is tested.
 fsync = off
 CONF
     cat >"$dir/data/pg_hba.conf" <<'HBA'

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 
@@ -18,6 +18,8 @@ pub(crate) struct Source {
     pub(crate) named: Vec<Named>,
     /// The modules that it declares as files (`mod name;`), in order.
     pub(crate) declared: Vec<String>,
+    /// Those of them, from the crate's root, that stand under `#[cfg(test)]`.
+    declared_in_test: Vec<Vec<String>>,
     /// How many lines hold code: not blank, not a comment, not under `#[cfg(test)]`.
     pub(crate) code_lines: usize,
     /// The first line of each top-level item that is not a module declaration.
@@ -62,16 +64,30 @@ pub(crate) enum Form {
 }
 
 impl Source {
-    /// Reads one file's text. `path` is from the repository's root.
-    pub(crate) fn parse(path: &str, text: &str) -> Result<Self, String> {
+    /// Reads files, each given by its path from the repository's root and its text.
+    ///
+    /// A file that is only declared under `#[cfg(test)]` is a test as a whole, and so is what stands under it.
+    pub(crate) fn parse_all(files: &[(String, String)]) -> Result<Vec<Self>, String> {
+        let mut sources: Vec<_> = files.iter().map(|(path, text)| Self::parse(path, text, false)).collect::<Result<_, _>>()?;
+        let tests: Vec<_> = sources.iter().flat_map(|source| source.declared_in_test.clone()).collect();
+        for (source, (path, text)) in sources.iter_mut().zip(files) {
+            if tests.iter().any(|test| module_path(path).starts_with(test)) {
+                *source = Self::parse(path, text, true)?;
+            }
+        }
+        Ok(sources)
+    }
+
+    fn parse(path: &str, text: &str, in_test: bool) -> Result<Self, String> {
         let tokens: TokenStream = text.parse().map_err(|error| format!("{path}: {error}"))?;
         let mut reader = Reader::default();
-        let scope = Scope { module: module_path(path), in_test: false };
+        let scope = Scope { module: module_path(path), in_test };
         reader.read(&tokens.clone().into_iter().collect::<Vec<_>>(), &scope);
         Ok(Self {
             path: path.to_owned(),
             named: reader.named,
             declared: reader.declared,
+            declared_in_test: reader.declared_in_test,
             code_lines: reader.lines.len(),
             other_items: other_items(&tokens.into_iter().collect::<Vec<_>>()),
         })
@@ -86,7 +102,7 @@ impl Source {
 
 /// Every `.rs` file under `root`/src, sorted by path.
 pub(crate) fn read_tree(root: &Path) -> Result<Vec<Source>, String> {
-    let mut sources = Vec::new();
+    let mut files = Vec::new();
     let mut folders = vec![root.join("src")];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
@@ -95,15 +111,15 @@ pub(crate) fn read_tree(root: &Path) -> Result<Vec<Source>, String> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-                sources.push(Source::parse(&name, &text)?);
+                files.push((name, text));
             }
         }
     }
-    sources.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(sources)
+    files.sort();
+    Source::parse_all(&files)
 }
 
-fn entries(folder: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
@@ -152,6 +168,7 @@ struct Scope {
 struct Reader {
     named: Vec<Named>,
     declared: Vec<String>,
+    declared_in_test: Vec<Vec<String>>,
     lines: BTreeSet<usize>,
 }
 
@@ -225,6 +242,9 @@ impl Reader {
             }
             _ => {
                 self.declared.push(name.to_owned());
+                if scope.in_test {
+                    self.declared_in_test.push([scope.module.as_slice(), &[name.to_owned()]].concat());
+                }
                 2
             }
         }
