@@ -172,11 +172,9 @@ fn redact(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
             for (key, field) in fields {
-                match field {
-                    serde_json::Value::Object(extra) if key == "extra" => {
-                        extra.values_mut().for_each(|value| *value = "(redacted)".into());
-                    }
-                    field => redact(field),
+                match field.as_object_mut() {
+                    Some(extra) if key == "extra" => extra.values_mut().for_each(|value| *value = "(redacted)".into()),
+                    Some(_) | None => redact(field),
                 }
             }
         }

@@ -16,6 +16,8 @@ use crate::dev::cluster::Cluster;
 use crate::dev::directory::write;
 use crate::dev::issuer::{Issuer, KeyKind};
 use crate::dev::token_endpoint::TokenEndpoint;
+use crate::drain::{self, Stage, Trigger};
+use crate::http_server;
 #[cfg(doc)]
 use crate::tls::DEVELOPMENT_ORGANIZATION;
 use crate::tls::{Acceptor, ClientSettings, ServerSettings, TlsError, Trust};
@@ -63,6 +65,8 @@ pub struct Stand {
     base: String,
     cluster: Arc<Cluster>,
     tasks: JoinSet<()>,
+    /// Keeps the server up while this stands.
+    _trigger: Trigger,
 }
 
 /// Writes the certificates and stops there; what `--once` does.
@@ -111,18 +115,20 @@ impl Stand {
             &ServerSettings { certificate: directory.join("server/server.crt"), key: directory.join("server/server.key") },
             Trust::Development,
         )?;
-        let site = server::Site {
+        let site = Arc::new(server::Site {
             cluster: Arc::clone(&cluster),
             token_endpoint,
             authority: clients,
             subject: cluster.subject(),
             role: settings.role.clone(),
-        };
+        });
+        let (trigger, drain) = drain::channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(listener, acceptor, Arc::new(site)));
+        let answer = move |request| server::answer(Arc::clone(&site), request);
+        tasks.spawn(http_server::serve(listener, Some(Arc::new(acceptor)), drain, Stage::Draining, answer));
         tasks.spawn(keep_token_fresh(Arc::clone(&cluster), settings.token_lifetime));
         tasks.spawn(rotate_keys(Arc::clone(&cluster), settings.rotate));
-        let stand = Self { address, directory: directory.clone(), base, cluster, tasks };
+        let stand = Self { address, directory: directory.clone(), base, cluster, tasks, _trigger: trigger };
         write(&directory.join("ready"), stand.summary().as_bytes())?;
         Ok(stand)
     }

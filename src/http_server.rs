@@ -10,12 +10,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
 use crate::drain::{Drain, Stage};
 use crate::tls::Acceptor;
@@ -79,28 +80,37 @@ where
         };
         let Some((connection, slot)) = accepted else { continue };
         let (service, acceptor, drain) = (service.clone(), acceptor.clone(), drain.clone());
-        let answering = hyper::service::service_fn(move |request| {
-            let answering = service.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answering.await.unwrap_or_else(|error| recover(&error))) }
-        });
         connections.spawn(async move {
             let _slot = slot;
-            let Some(stream) = encrypted(connection, acceptor).await else { return };
-            let mut connection = std::pin::pin!(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(REQUEST_TIME_MAX)
-                    .serve_connection(TokioIo::new(stream), answering)
-            );
-            tokio::select! {
-                // A broken connection concerns only the peer that broke it.
-                _ended = connection.as_mut() => return,
-                () = drain.reached(until) => connection.as_mut().graceful_shutdown(),
+            if let Some(stream) = encrypted(connection, acceptor).await {
+                serve_connection(stream, service, drain, until).await;
             }
-            let _ended = connection.await;
         });
     }
     while connections.join_next().await.is_some() {}
+}
+
+async fn serve_connection<S>(stream: Stream, service: S, drain: Drain, until: Stage)
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let answering = service_fn(move |request| {
+        let answering = service.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answering.await.unwrap_or_else(|error| recover(&error))) }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_TIME_MAX)
+            .serve_connection(TokioIo::new(stream), answering)
+    );
+    tokio::select! {
+        // A broken connection concerns only the peer that broke it.
+        _ended = connection.as_mut() => return,
+        () = drain.reached(until) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ended = connection.await;
 }
 
 async fn accept(socket: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
@@ -127,7 +137,7 @@ async fn encrypted(connection: TcpStream, acceptor: Option<Arc<Acceptor>>) -> Op
     }
 }
 
-async fn whole<H, F>(request: Request<Incoming>, handler: H) -> Result<Answer, BoxError>
+async fn whole<H, F>(request: Request<Incoming>, handler: H) -> Result<Answer, Infallible>
 where
     H: Fn(Request<Bytes>) -> F,
     F: Future<Output = Answer>,

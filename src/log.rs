@@ -3,6 +3,8 @@
 //! Levels say what the operator must do: error = act now; warn = act if it repeats; info = you asked for it, or
 //! it started or stopped; debug = per connection; trace = per message. No level carries SQL text or a secret.
 
+use std::io::IsTerminal;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -53,7 +55,11 @@ impl Settings {
 /// # Errors
 /// The level cannot be understood.
 pub fn start(settings: &Settings) -> Result<(), ParseError> {
-    let lines = tracing_subscriber::fmt().with_env_filter(settings.filter()?).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(settings.filter()?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     let _already_started = match settings.format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().try_init(),

@@ -120,7 +120,7 @@ impl Server {
             let socket = TcpListener::bind(address).await.map_err(|source| ServeError::Admin { address, source })?;
             admin_sockets.push((socket, audience));
         }
-        policies::note_loaded(&gate).await;
+        policies::note_loaded(&gate).await?;
         let state = Arc::new(admin::State {
             metrics,
             gate,
@@ -163,14 +163,14 @@ impl Server {
             };
             background.spawn(http_server::serve(socket, None, drain.clone(), Stage::Ending, handler));
         }
-        background.spawn(policies::watch(
-            config.file.policy.paths.clone(),
-            config.file.policy.reload_interval.0,
-            texts,
-            Arc::clone(&state.gate),
-            Arc::clone(&state.metrics),
-            drain.clone(),
-        ));
+        let watch = policies::Watch {
+            paths: config.file.policy.paths.clone(),
+            interval: config.file.policy.reload_interval.0,
+            in_force: texts,
+            gate: Arc::clone(&state.gate),
+            metrics: Arc::clone(&state.metrics),
+        };
+        background.spawn(watch.run(drain.clone()));
         let mut serving = JoinSet::new();
         for listener in listeners {
             serving.spawn(listener.serve());

@@ -26,12 +26,12 @@ stage_open() {
     local ports
     ports=$(python3 - <<'PY'
 import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
 print(*(server.getsockname()[1] for server in held))
 PY
     )
-    read -r dev_port warehouse_port TOLLHOUSE_PORT TOLLHOUSE_ADMIN_PORT <<<"$ports"
-    export TOLLHOUSE_PORT TOLLHOUSE_ADMIN_PORT
+    read -r dev_port warehouse_port TOLLHOUSE_PORT TOLLHOUSE_ADMIN_PORT TOLLHOUSE_LOOPBACK_PORT <<<"$ports"
+    export TOLLHOUSE_PORT TOLLHOUSE_ADMIN_PORT TOLLHOUSE_LOOPBACK_PORT
     export TOLLHOUSE_DEV_DIR=$scratch/dev TOLLHOUSE_DEV_URL=https://localhost:$dev_port
     export TOLLHOUSE_WAREHOUSE_PORT=$warehouse_port TOLLHOUSE_AUDIT_DIRECTORY=$scratch/audit
     export TOLLHOUSE_HOST=127.0.0.1 WAREHOUSE_SOCKET=$scratch/warehouse/socket WAREHOUSE_PORT=$warehouse_port

@@ -22,7 +22,7 @@ use crate::document::Span;
 /// `warehouse/server.{crt,key}` (for a PostgreSQL with TLS), `token/token` (the projected token, kept fresh),
 /// `scram-secret` (a random password), and `ready` (the addresses as NAME=value lines, written last).
 #[derive(Debug, clap::Args)]
-pub struct Command {
+pub(super) struct Command {
     /// Where certificates, keys and the token file go; made with mode 0700.
     #[arg(long, value_name = "DIR")]
     directory: PathBuf,
@@ -57,7 +57,7 @@ impl Command {
     ///
     /// # Errors
     /// When the address cannot be listened on or the directory cannot be written.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let once = self.once;
         let settings = self.settings();
         if once {

@@ -123,7 +123,10 @@ impl Door {
         match self.open(socket).await {
             Ok((Opening::Cancel(key), wire)) => self.cancel(key, wire).await,
             Ok((Opening::Session(startup), wire)) => self.session(startup, wire, client_address).await,
-            Err(Unopened { fault, wire }) => self.refuse(&fault, Refused::default(), wire, client_address).await,
+            Err(unopened) => {
+                let Unopened { fault, wire } = *unopened;
+                self.refuse(&fault, Refused::default(), wire, client_address).await
+            }
         }
     }
 
@@ -137,8 +140,8 @@ impl Door {
         self.refuse(&fault, Refused::default(), wire, client_address).await;
     }
 
-    async fn open(&self, socket: TcpStream) -> Result<(Opening, Wire), Unopened> {
-        let failed = |fault: Fault| Unopened { fault, wire: None };
+    async fn open(&self, socket: TcpStream) -> Result<(Opening, Wire), Box<Unopened>> {
+        let failed = |fault: Fault| Unopened::new(fault, None);
         socket.set_nodelay(true).map_err(|error| failed(Fault::new(Reason::ClientClosed).because(error)))?;
         let opened = timeout(self.around.limits.handshake_timeout.0, startup::open(socket, &self.encryption)).await;
         opened.unwrap_or_else(|_| Err(failed(Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))))
@@ -326,11 +329,10 @@ impl Door {
 
     fn log(&self, fault: &Fault, client_address: SocketAddr) {
         let (listener, reason, chain) = (&self.name, fault.reason.code(), fault.chain());
-        match fault.reason {
-            Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout => {
-                tracing::debug!(listener, %client_address, reason, chain, "a session ended");
-            }
-            _ => tracing::warn!(listener, %client_address, reason, chain, "a connection was refused or ended"),
+        if matches!(fault.reason, Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout) {
+            tracing::debug!(listener, %client_address, reason, chain, "a session ended");
+        } else {
+            tracing::warn!(listener, %client_address, reason, chain, "a connection was refused or ended");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::log::Note;
+use crate::audit::log::{AuditError, Note};
 use crate::document::Problem;
 use crate::drain::{Drain, Stage};
 use crate::gate::Gate;
@@ -85,39 +85,48 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Looks at the files every `interval` and puts a changed set in force, until the drain begins. A set that is not valid
-/// changes nothing but the metrics, the log and the audit log, which say so.
-pub(super) async fn watch(
-    paths: Vec<PathBuf>,
-    interval: Duration,
-    mut in_force: Texts,
-    gate: Arc<Gate>,
-    metrics: Arc<Metrics>,
-    drain: Drain,
-) {
-    let mut rejected: Option<Vec<Problem>> = None;
-    loop {
-        tokio::select! {
-            () = drain.reached(Stage::Draining) => return,
-            () = tokio::time::sleep(interval) => {}
-        }
-        let paths = paths.clone();
-        let Ok(read) = tokio::task::spawn_blocking(move || Texts::read(&paths)).await else { continue };
-        let loaded = match read {
-            Ok(texts) if texts == in_force && rejected.is_none() => continue,
-            Ok(texts) => texts.compile().map(|set| (texts, set)),
-            Err(problems) => Err(problems),
-        };
-        match loaded {
-            Ok((texts, set)) => {
-                in_force = texts;
-                rejected = None;
-                put_in_force(set, &gate, &metrics).await;
+/// Looks at policy files for changes.
+pub(super) struct Watch {
+    /// Files and directories.
+    pub(super) paths: Vec<PathBuf>,
+    /// How often.
+    pub(super) interval: Duration,
+    /// What was read last.
+    pub(super) in_force: Texts,
+    /// Where new policies go.
+    pub(super) gate: Arc<Gate>,
+    /// Counters.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Watch {
+    /// Puts each changed set in force, until the drain begins. A set that is not valid changes nothing but the metrics,
+    /// the log and the audit log, which say so.
+    pub(super) async fn run(mut self, drain: Drain) {
+        let mut rejected: Option<Vec<Problem>> = None;
+        loop {
+            tokio::select! {
+                () = drain.reached(Stage::Draining) => return,
+                () = tokio::time::sleep(self.interval) => {}
             }
-            Err(problems) if rejected.as_ref() == Some(&problems) => {}
-            Err(problems) => {
-                reject(&problems, &gate, &metrics).await;
-                rejected = Some(problems);
+            let paths = self.paths.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || Texts::read(&paths)).await else { continue };
+            let loaded = match read {
+                Ok(texts) if texts == self.in_force && rejected.is_none() => continue,
+                Ok(texts) => texts.compile().map(|set| (texts, set)),
+                Err(problems) => Err(problems),
+            };
+            match loaded {
+                Ok((texts, set)) => {
+                    self.in_force = texts;
+                    rejected = None;
+                    put_in_force(set, &self.gate, &self.metrics).await;
+                }
+                Err(problems) if rejected.as_ref() == Some(&problems) => {}
+                Err(problems) => {
+                    reject(&problems, &self.gate, &self.metrics).await;
+                    rejected = Some(problems);
+                }
             }
         }
     }
@@ -130,7 +139,9 @@ async fn put_in_force(set: PolicySet, gate: &Gate, metrics: &Metrics) {
     let revision = Arc::clone(set.revision());
     announce(&set, metrics);
     gate.replace_policies(set);
-    note_loaded(gate).await;
+    if let Err(error) = note_loaded(gate).await {
+        tracing::error!(%error, "the load of policies could not be recorded");
+    }
     tracing::info!(%revision, "new policies are in force");
 }
 
@@ -142,13 +153,11 @@ pub(super) fn announce(set: &PolicySet, metrics: &Metrics) {
 }
 
 /// Records which policies are in force.
-pub(super) async fn note_loaded(gate: &Gate) {
+pub(super) async fn note_loaded(gate: &Gate) -> Result<(), AuditError> {
     let set = gate.policies();
     let policies: Vec<String> = set.summaries().iter().map(|summary| summary.policy.to_string()).collect();
     let note = Note::PolicyLoaded { revision: set.revision(), policies: &policies };
-    if let Err(error) = gate.audit().note(note).await {
-        tracing::error!(%error, "the load of policies could not be recorded");
-    }
+    gate.audit().note(note).await.map(|_| ())
 }
 
 async fn reject(problems: &[Problem], gate: &Gate, metrics: &Metrics) {

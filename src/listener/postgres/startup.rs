@@ -56,14 +56,21 @@ pub(super) struct Unopened {
     pub(super) wire: Option<Wire>,
 }
 
+impl Unopened {
+    /// Boxed, because it is far larger than what it stands in for.
+    pub(super) fn new(fault: Fault, wire: Option<Wire>) -> Box<Self> {
+        Box::new(Self { fault, wire })
+    }
+}
+
 /// Reads up to the startup message or cancel request, going through TLS where both sides want it.
-pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(Opening, Wire), Unopened> {
+pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
     let mut wire = Reader::new(Stream::Plain(socket));
     let mut asked = Asked::default();
     loop {
         let packet = match packet(&mut wire).await {
             Ok(packet) => packet,
-            Err(fault) => return Err(Unopened { fault, wire: Some(wire) }),
+            Err(fault) => return Err(Unopened::new(fault, Some(wire))),
         };
         match packet {
             Packet::Tls if !asked.tls => {
@@ -76,11 +83,11 @@ pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(
             }
             Packet::Tls | Packet::Gssenc => {
                 let fault = Fault::new(Reason::ProtocolViolation).about("encryption was asked for twice");
-                return Err(Unopened { fault, wire: Some(wire) });
+                return Err(Unopened::new(fault, Some(wire)));
             }
             Packet::Cancel(key) => return Ok((Opening::Cancel(key), wire)),
             Packet::Startup { .. } if matches!(encryption, Encryption::Required(_)) && !wire.from.is_encrypted() => {
-                return Err(Unopened { fault: Fault::new(Reason::TlsRequired), wire: Some(wire) });
+                return Err(Unopened::new(Fault::new(Reason::TlsRequired), Some(wire)));
             }
             Packet::Startup { startup, unsupported } => {
                 let wire = negotiate(wire, unsupported).await?;
@@ -109,37 +116,37 @@ struct Unsupported {
     options: Vec<String>,
 }
 
-async fn answer_tls(wire: Wire, encryption: &Encryption) -> Result<Wire, Unopened> {
+async fn answer_tls(wire: Wire, encryption: &Encryption) -> Result<Wire, Box<Unopened>> {
     match encryption {
         Encryption::Off => answer(wire, b'N').await,
         Encryption::Offered(acceptor) | Encryption::Required(acceptor) => {
             // Bytes sent behind the request, before TLS, could be injected by anybody (CVE-2021-23214).
             if !wire.buffer.is_empty() {
                 let fault = Fault::new(Reason::ProtocolViolation).about("unencrypted data after SSLRequest");
-                return Err(Unopened { fault, wire: None });
+                return Err(Unopened::new(fault, None));
             }
             let wire = answer(wire, b'S').await?;
             let Stream::Plain(socket) = wire.from else {
                 let fault = Fault::new(Reason::ProtocolViolation).about("TLS inside TLS");
-                return Err(Unopened { fault, wire: None });
+                return Err(Unopened::new(fault, None));
             };
             match acceptor.accept(socket).await {
                 Ok(stream) => Ok(Reader::new(stream)),
-                Err(error) => Err(Unopened { fault: Fault::new(Reason::ClientClosed).because(error), wire: None }),
+                Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
             }
         }
     }
 }
 
-async fn answer(mut wire: Wire, answer: u8) -> Result<Wire, Unopened> {
+async fn answer(mut wire: Wire, answer: u8) -> Result<Wire, Box<Unopened>> {
     match wire.from.write_all(&[answer]).await {
         Ok(()) => Ok(wire),
-        Err(error) => Err(Unopened { fault: Fault::new(Reason::ClientClosed).because(error), wire: None }),
+        Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
     }
 }
 
 /// Tells a client that asked for more than 3.0 what it gets (NegotiateProtocolVersion).
-async fn negotiate(mut wire: Wire, unsupported: Option<Unsupported>) -> Result<Wire, Unopened> {
+async fn negotiate(mut wire: Wire, unsupported: Option<Unsupported>) -> Result<Wire, Box<Unopened>> {
     let Some(unsupported) = unsupported else { return Ok(wire) };
     let mut out = BytesMut::new();
     write(&mut out, b'v', |body| {
@@ -151,7 +158,7 @@ async fn negotiate(mut wire: Wire, unsupported: Option<Unsupported>) -> Result<W
     });
     match wire.from.write_all(&out).await {
         Ok(()) => Ok(wire),
-        Err(error) => Err(Unopened { fault: Fault::new(Reason::ClientClosed).because(error), wire: None }),
+        Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
     }
 }
 

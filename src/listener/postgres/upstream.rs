@@ -189,7 +189,7 @@ async fn authenticate(wire: &mut Reader<Stream>, credential: &Credential, role: 
             Some(3) => put_password(&mut out, cleartext(wire, credential)?),
             Some(5) => {
                 let salt = fields.0.first_chunk::<4>().ok_or_else(unexpected)?;
-                put_password(&mut out, &md5_hash(role.as_bytes(), password(credential)?, *salt));
+                put_password(&mut out, md5_hash(role.as_bytes(), password(credential)?, *salt));
             }
             Some(10) => {
                 scram(wire, fields, password(credential)?).await?;
