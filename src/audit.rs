@@ -8,6 +8,8 @@ pub mod read;
 pub mod record;
 mod recover;
 mod storage;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 mod walk;
 mod writer;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::tls;
 
-//mod audit;
+mod audit;
 mod check;
 mod dev;
 mod explain;
@@ -32,7 +32,7 @@ enum Command {
     Dev(dev::Command),
     Check(check::Command),
     Explain(explain::Command),
-    //Audit(audit::Command),
+    Audit(audit::Command),
     Schema(schema::Command),
 }
 
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         Command::Dev(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
-        //Command::Audit(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
     done.unwrap_or_else(|error| {

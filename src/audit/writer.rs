@@ -181,7 +181,8 @@ impl Writer {
         loop {
             let mut messages = Vec::new();
             let wake = self.wake();
-            let received = self.runtime.block_on(tokio::time::timeout_at(wake, receiver.recv_many(&mut messages, COMMIT_MESSAGES_MAX)));
+            let more = receiver.recv_many(&mut messages, COMMIT_MESSAGES_MAX);
+            let received = self.runtime.block_on(async { tokio::time::timeout_at(wake, more).await });
             match received {
                 Ok(0) => {
                     // Every handle was dropped without closing: the next boot will say so.
@@ -236,7 +237,7 @@ impl Writer {
         let give_up = Instant::now() + self.close_wait;
         let mut result = self.commit(messages, Mark::Closing);
         while result.is_err() && Instant::now() + RETRY_INTERVAL <= give_up {
-            self.runtime.block_on(tokio::time::sleep(RETRY_INTERVAL));
+            self.runtime.block_on(async { tokio::time::sleep(RETRY_INTERVAL).await });
             result = self.commit(Vec::new(), Mark::Closing);
         }
         // The lock is released before the caller hears of it.
@@ -439,15 +440,17 @@ impl Writer {
     fn acknowledge(&mut self, messages: Vec<Message>, ids: Vec<Option<RecordId>>) {
         for (message, id) in messages.into_iter().zip(ids) {
             match message {
-                Message::Attempt { record, entry, reply, .. } => match id {
-                    Some(id) => {
+                Message::Attempt { record, entry, reply, _hold, .. } => {
+                    drop(_hold);
+                    let answer = id.map(|id| {
                         self.open.insert(id.seq);
-                        // When nobody waits any more, the entry comes back, is dropped, and records `abandoned`.
-                        let _ = reply.send(Ok(entry.open(id)));
-                    }
-                    None => drop(reply.send(Err(AuditError::TooLong { bytes: record.fields.len() }))),
-                },
-                Message::Record { record, reply: Some(reply), .. } => {
+                        entry.open(id)
+                    });
+                    // When nobody waits any more, the entry comes back, is dropped, and records `abandoned`.
+                    let _ = reply.send(answer.ok_or(AuditError::TooLong { bytes: record.fields.len() }));
+                }
+                Message::Record { record, reply: Some(reply), _hold, .. } => {
+                    drop(_hold);
                     let _ = reply.send(id.ok_or(AuditError::TooLong { bytes: record.fields.len() }));
                 }
                 Message::Outcome { attempt, .. } => {
@@ -463,9 +466,15 @@ impl Writer {
         for message in messages {
             let refusal = AuditError::Unwritable { source: Some(Arc::clone(error)) };
             match message {
-                // Dropping the entry before it is open undoes the admission. One who no longer waits needs no answer.
-                Message::Attempt { reply, .. } => drop(reply.send(Err(refusal))),
-                Message::Record { reply: Some(reply), .. } => drop(reply.send(Err(refusal))),
+                Message::Attempt { entry, reply, _hold, .. } => {
+                    // An entry that never opened undoes the admission; its room is free before the caller hears of it.
+                    drop((entry, _hold));
+                    let _ = reply.send(Err(refusal));
+                }
+                Message::Record { reply: Some(reply), _hold, .. } => {
+                    drop(_hold);
+                    let _ = reply.send(Err(refusal));
+                }
                 Message::Outcome { .. } | Message::Record { reply: None, .. } => self.kept.push(message),
                 Message::Close { .. } => {}
             }
