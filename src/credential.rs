@@ -116,3 +116,31 @@ impl From<IdentityError> for ExchangeError {
         Self { reason: error.reason, source: error.source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Step;
+
+    #[test]
+    fn the_schema_of_a_step_accepts_what_the_types_accept_and_nothing_else() {
+        let schema = jsonschema::validator_for(schemars::schema_for!(Step).as_value()).unwrap();
+        for (step, is_good) in [
+            (json!({ "kind": "token_exchange", "issuer": "https://issuer.example", "client_auth": "none" }), true),
+            (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret_file": "/s" } } }), true),
+            (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret": "hunter2" } } }), false),
+            (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign", "common_name": "dbt", "lifetime": "5m" }), true),
+            (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign" }), false),
+            (json!({ "kind": "client_certificate", "url": "ftp://ca.example", "common_name": "dbt" }), false),
+            (json!({ "kind": "password_file", "file": "/run/password" }), true),
+            (json!({ "kind": "password_file", "file": "/run/password", "lifetime": "5m" }), false),
+            (json!({ "kind": "token_as_password" }), true),
+            (json!({ "kind": "token_as_password", "file": "/x" }), false),
+            (json!({ "kind": "kerberos" }), false),
+        ] {
+            assert_eq!(schema.is_valid(&step), is_good, "schema: {step}");
+            assert_eq!(serde_json::from_value::<Step>(step.clone()).is_ok(), is_good, "types: {step}");
+        }
+    }
+}

@@ -222,3 +222,6 @@ impl DevError {
         |source| Self::File { path: path.to_owned(), source }
     }
 }
+
+#[cfg(test)]
+mod tests;

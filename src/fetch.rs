@@ -232,3 +232,6 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let seconds = directives.map(str::trim).find_map(|directive| directive.strip_prefix("max-age="))?;
     Some(Duration::from_secs(seconds.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests;

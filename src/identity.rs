@@ -116,3 +116,46 @@ impl IdentityError {
         Self { reason, source: Some(source.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Settings;
+
+    #[test]
+    fn the_schema_of_the_settings_accepts_what_the_types_accept_and_nothing_else() {
+        let schema = jsonschema::validator_for(schemars::schema_for!(Settings).as_value()).unwrap();
+        let good = json!({
+            "kind": "kubernetes", "name": "pod", "token_file": "/t", "issuer": "https://kubernetes.default.svc", "audience": "tollhouse",
+        });
+        let with = |field: &str, value: serde_json::Value| {
+            let mut changed = good.clone();
+            changed[field] = value;
+            changed
+        };
+        for (settings, is_good) in [
+            (good.clone(), true),
+            (with("kind", json!("oidc")), true),
+            (with("kind", json!("spiffe")), false),
+            (with("algorithms", json!(["ES384", "EdDSA"])), true),
+            (with("algorithms", json!(["none"])), false),
+            (with("algorithms", json!(["HS256"])), false),
+            (with("leeway", json!("1m")), true),
+            (with("leeway", json!(60)), false),
+            (with("labels", json!({ "app": "dbt" })), true),
+            (with("tls", json!({ "mode": "disable" })), true),
+            (with("tls", json!({ "mode": "require" })), false),
+            (with("isuer", json!("https://typo.example")), false),
+        ] {
+            assert_eq!(schema.is_valid(&settings), is_good, "schema: {settings}");
+            assert_eq!(serde_json::from_value::<Settings>(settings.clone()).is_ok(), is_good, "types: {settings}");
+        }
+        let settings: Settings = serde_json::from_value(good).unwrap();
+        assert_eq!(settings.name(), "pod");
+        let written = serde_json::to_value(&settings).unwrap();
+        assert_eq!(written["leeway"], "30s");
+        assert_eq!(written["algorithms"], json!(["RS256", "ES256"]));
+        assert!(schema.is_valid(&written), "what is printed can be read: {written}");
+    }
+}

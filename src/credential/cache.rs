@@ -267,3 +267,6 @@ fn renew_at(lease: &Lease) -> SystemTime {
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,8 +136,7 @@ fn check(chain: &[CertificateDer<'_>], key: &KeyPair, common_name: &str, now: Sy
     let seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
     let not_after = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|end| *end > now);
     let not_after = not_after.ok_or_else(|| invalid("the certificate has already expired"))?;
-    let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Issued { serial, not_after })
+    Ok(Issued { serial: format!("{:x}", leaf.serial), not_after })
 }
 
 fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> ExchangeError {
@@ -146,4 +145,68 @@ fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> ExchangeEr
 
 fn invalid(cause: &'static str) -> ExchangeError {
     ExchangeError::new(Reason::ExchangeInvalid, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use hyper::StatusCode;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+    use rustls::pki_types::CertificateDer;
+
+    use super::{check, read_chain};
+    use crate::fault::Reason;
+    use crate::fetch::Answer;
+    use crate::secret::Secret;
+
+    fn certificate(key: &KeyPair, names: &[&str]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (place, name) in names.iter().enumerate() {
+            let kind = if place == 0 { DnType::CommonName } else { DnType::CustomDnType(vec![2, 5, 4, 3]) };
+            params.distinguished_name.push(kind, *name);
+        }
+        params.self_signed(key).unwrap().into()
+    }
+
+    #[test]
+    fn a_certificate_for_another_key_or_name_or_time_is_refused() {
+        let (ours, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let (now, end_of_time) = (SystemTime::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(100_000_000_000));
+        let good = [certificate(&ours, &["dbt"])];
+        assert!(check(&good, &ours, "dbt", now).unwrap().not_after > now);
+        let refused = [
+            (check(&good, &other, "dbt", now), "another key"),
+            (check(&good, &ours, "postgres", now), "another common name"),
+            (check(&[certificate(&ours, &[])], &ours, "dbt", now), "another common name"),
+            (check(&[certificate(&ours, &["dbt", "postgres"])], &ours, "dbt", now), "another common name"),
+            (check(&good, &ours, "dbt", end_of_time), "expired"),
+            (check(&[], &ours, "dbt", now), "no certificates"),
+            (check(&[CertificateDer::from(vec![0; 8])], &ours, "dbt", now), "cannot be read"),
+        ];
+        for (result, words) in refused {
+            let error = result.err().unwrap();
+            assert_eq!(error.reason, Reason::ExchangeInvalid);
+            assert!(error.source.unwrap().to_string().contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_read_from_either_form_of_the_answer() {
+        let key = KeyPair::generate().unwrap();
+        let pem = |name| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.self_signed(&key).unwrap().pem()
+        };
+        let (leaf, authority) = (pem("leaf"), pem("authority"));
+        let read = |body: serde_json::Value| {
+            read_chain(&Answer { status: StatusCode::OK, body: Secret::new(body.to_string().into_bytes()), max_age: None })
+        };
+        let long = read(serde_json::json!({ "crt": leaf, "ca": authority, "certChain": [leaf, authority] })).unwrap();
+        let short = read(serde_json::json!({ "crt": leaf, "ca": authority })).unwrap();
+        assert_eq!((long.len(), &long), (2, &short));
+        assert!(read(serde_json::json!({ "certChain": [leaf] })).is_err());
+    }
 }

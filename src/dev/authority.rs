@@ -87,6 +87,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let mut serial = [0; 16];
         aws_lc_rs::rand::fill(&mut serial).map_err(|_| DevError::Randomness)?;
+        // Positive and never shorter (RFC 5280, section 4.1.2.2).
+        serial[0] = serial[0] & 0x3f | 0x40;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }

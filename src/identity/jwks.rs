@@ -254,3 +254,6 @@ fn unreachable(error: FetchError) -> IdentityError {
 fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> IdentityError {
     IdentityError::new(Reason::IssuerInvalid, cause)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! PEM files, and values that are made from files and made again when the files change.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -55,7 +56,7 @@ fn pem_error(path: &Path, wanted: &'static str, error: pem::Error) -> TlsError {
 
 type Make<T> = Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>;
 
-/// A value made from files. Each use looks at their modification times, which costs a `stat` per file.
+/// A value made from files. Each use looks whether they changed, which costs a `stat` per file.
 pub(crate) struct Fresh<T> {
     paths: Vec<PathBuf>,
     make: Make<T>,
@@ -63,7 +64,7 @@ pub(crate) struct Fresh<T> {
 }
 
 struct Kept<T> {
-    modified: Vec<Option<SystemTime>>,
+    marks: Vec<Option<Mark>>,
     value: Arc<T>,
 }
 
@@ -73,8 +74,8 @@ impl<T> Fresh<T> {
     /// # Errors
     /// What `make` says.
     pub(crate) fn new(paths: Vec<PathBuf>, make: impl Fn() -> Result<T, TlsError> + Send + Sync + 'static) -> Result<Self, TlsError> {
-        // The times are taken before the files are read: a change in between is seen at the next use.
-        let kept = Kept { modified: modified(&paths), value: Arc::new(make()?) };
+        // The marks are taken before the files are read: a change in between is seen at the next use.
+        let kept = Kept { marks: marks(&paths), value: Arc::new(make()?) };
         Ok(Self { paths, make: Box::new(make), kept: Mutex::new(kept) })
     }
 
@@ -84,9 +85,9 @@ impl<T> Fresh<T> {
     /// What `make` says about changed files; the next use tries again.
     pub(crate) fn get(&self) -> Result<Arc<T>, TlsError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = modified(&self.paths);
-        if now != kept.modified {
-            *kept = Kept { modified: now, value: Arc::new((self.make)()?) };
+        let now = marks(&self.paths);
+        if now != kept.marks {
+            *kept = Kept { marks: now, value: Arc::new((self.make)()?) };
         }
         Ok(Arc::clone(&kept.value))
     }
@@ -106,6 +107,13 @@ impl<T> fmt::Debug for Fresh<T> {
     }
 }
 
-fn modified(paths: &[PathBuf]) -> Vec<Option<SystemTime>> {
-    paths.iter().map(|path| std::fs::metadata(path).and_then(|data| data.modified()).ok()).collect()
+/// What changes when a file is written or replaced: modification time, inode and length.
+type Mark = (SystemTime, u64, u64);
+
+fn marks(paths: &[PathBuf]) -> Vec<Option<Mark>> {
+    let mark = |path: &PathBuf| {
+        let data = std::fs::metadata(path).ok()?;
+        Some((data.modified().ok()?, data.ino(), data.len()))
+    };
+    paths.iter().map(mark).collect()
 }
