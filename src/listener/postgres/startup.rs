@@ -223,10 +223,10 @@ mod tests {
 
     #[test]
     fn parameters_keep_their_order_and_protocol_options_are_set_apart() {
-        let body = b"user\0dbt\0database\0demo\0a\0 1\0_pq_.x\0on\0b\02\0\0";
+        let body = b"user\0dbt\0database\0demo\0a\0 1\0_pq_.x\0on\0b\0two\0\0";
         let Ok(Packet::Startup { startup, unsupported }) = startup(body, 0) else { panic!("not a startup") };
         assert_eq!((startup.user.as_str(), startup.database.as_deref()), ("dbt", Some("demo")));
-        assert_eq!(startup.parameters, [("a".into(), " 1".into()), ("b".into(), "2".into())]);
+        assert_eq!(startup.parameters, [("a".into(), " 1".into()), ("b".into(), "two".into())]);
         assert_eq!(unsupported.unwrap().options, ["_pq_.x"]);
     }
 
