@@ -1,0 +1,4 @@
+//! The whole proxy in process, over real sockets, in front of a real PostgreSQL.
+
+mod admin;
+mod support;
