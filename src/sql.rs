@@ -278,7 +278,3 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     Analysis::default()
 }
 
-/// TEMP
-pub fn parameter_effect(_: &str, _: &str) -> Option<Effect> {
-    None
-}
