@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 pub mod cache;
+#[cfg(test)]
+mod corpus;
 mod display;
+mod postgres;
 
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,13 +23,15 @@ pub enum Dialect {
 pub struct Limits {
     /// Longest text, in bytes, that is parsed.
     pub statement_bytes_max: usize,
-    /// Deepest nesting of parentheses and brackets that is parsed.
+    /// Deepest parse tree that is analyzed, in nodes: `1 + 1 + 1` is two deep, a query in a query some three more.
+    ///
+    /// The parser has a limit of its own, at about 5000 in an optimized build.
     pub nesting_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { statement_bytes_max: 16 * 1024 * 1024, nesting_max: 500 }
+        Self { statement_bytes_max: 16 * 1024 * 1024, nesting_max: 2000 }
     }
 }
 
@@ -48,15 +53,35 @@ pub struct Statement {
     pub session: Session,
 }
 
+impl Statement {
+    /// May unqualified names mean other objects after this statement? True whenever code ran that cannot be seen into.
+    ///
+    /// For [`Session::Executes`], [`may_change_search_path`] of the effects behind the name counts as well.
+    pub fn may_change_search_path(&self) -> bool {
+        self.session == Session::SearchPathUnknown || may_change_search_path(&self.effects)
+    }
+}
+
+/// Does one of `effects` run code that may set the search path, or change the role that it may depend on?
+pub fn may_change_search_path(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| match effect {
+        Effect::Call { .. } | Effect::Role { .. } | Effect::Opaque { .. } => true,
+        Effect::Access { .. } | Effect::Set { .. } => false,
+    })
+}
+
 /// What a statement changes in the session.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Session {
     /// Nothing that matters here.
     #[default]
     Unchanged,
-    /// The search path may be another one from now on (`SET search_path`, or code we cannot see into).
+    /// The search path may be another one from now on (`SET search_path`, or code we cannot see into), and stays unknown
+    /// after the end of the transaction, which may undo it, until the server reports it.
     SearchPathUnknown,
-    /// `PREPARE name AS ...`: the effects of the statement behind the name.
+    /// `PREPARE name AS ...`: the effects of the statement behind the name. They are also effects of the `PREPARE`.
+    ///
+    /// A `PREPARE` that fails leaves an earlier one in force, and statements prepared by protocol have names of the same space.
     Prepares {
         /// The prepared statement's name.
         name: String,
@@ -64,6 +89,7 @@ pub enum Session {
         effects: Arc<[Effect]>,
     },
     /// `EXECUTE name`: whoever tracks the session adds the effects of the name, or [`OpaqueClass::Execute`].
+    /// The effects of the statement itself are those of the arguments.
     Executes {
         /// The prepared statement's name.
         name: String,
@@ -274,7 +300,8 @@ impl OpaqueClass {
 
 /// Says what `text` would do. Never fails: what it cannot judge is [`Effect::Opaque`].
 pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
-    let _ = (dialect, text, limits);
-    Analysis::default()
+    match dialect {
+        Dialect::Postgres => postgres::analyze(text, limits),
+    }
 }
 

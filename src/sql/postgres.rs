@@ -1,0 +1,74 @@
+//! PostgreSQL's own grammar: from a text to the effects of its statements.
+//!
+//! Assumed of the session, and checked by whoever tracks it: UTF-8, `standard_conforming_strings` on, and `pg_catalog`
+//! searched first. A statement that would change one of these has an [`Effect::Set`].
+//!
+//! What a text cannot show, and is therefore not in its effects: what the objects that it names carry inside (bodies of
+//! views, triggers, rules, defaults, domain checks, foreign keys that cascade), what falls with an object that is dropped
+//! with `CASCADE`, and code behind an operator, a cast, a field (`row.function`) or an overload of a built-in function's
+//! name. All of these have to be defined first, and every definition of code is [`OpaqueClass::RoutineDefinition`].
+
+mod catalog;
+mod definition;
+mod expression;
+mod json;
+mod modify;
+mod name;
+mod opaque;
+mod privilege;
+mod query;
+mod session;
+mod stack;
+mod statement;
+mod table;
+mod verb;
+mod walk;
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Analysis, Effect, Limits, OpaqueClass, Session, Statement};
+
+/// What [`super::analyze`] promises, for PostgreSQL.
+pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
+    if text.len() > limits.statement_bytes_max {
+        return opaque(OpaqueClass::TooLong, "the text is longer than limits.statement_bytes_max");
+    }
+    if text.contains('\0') {
+        return opaque(OpaqueClass::Unparseable, "the text contains a NUL byte");
+    }
+    stack::with_room_for(text, || judge(text, limits))
+        .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
+}
+
+/// Held while the parser runs. The C library points the *process's* standard error at a pipe of its own during a parse
+/// and puts it back afterwards; two parses at once would put back each other's pipe, and standard error would be lost for
+/// good. (What another thread writes to standard error meanwhile is swallowed, so nothing that matters is written there.)
+static TURN: Mutex<()> = Mutex::new(());
+
+fn judge(text: &str, limits: &Limits) -> Analysis {
+    let parsed = {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        pg_query::parse(text, 0)
+    };
+    match parsed {
+        Ok(parsed) => {
+            let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()?.node.as_ref());
+            Analysis { statements: statements.map(|node| statement::judge(node, limits)).collect() }
+        }
+        Err(pg_query::Error::Parse(message)) if is_about_depth(&message) => {
+            opaque(OpaqueClass::TooDeep, "the text is nested deeper than the parser allows")
+        }
+        Err(_) => opaque(OpaqueClass::Unparseable, "the parser does not accept the text"),
+    }
+}
+
+/// The library's words for its three limits: its C stack, the depth of its encoder, and the stack of the grammar.
+fn is_about_depth(message: &str) -> bool {
+    ["stack depth limit exceeded", "nested too deeply", "memory exhausted"].iter().any(|words| message.contains(words))
+}
+
+/// The analysis of a text that is judged as a whole.
+fn opaque(class: OpaqueClass, detail: &str) -> Analysis {
+    let effects = vec![Effect::Opaque { class, detail: detail.to_owned() }];
+    Analysis { statements: vec![Statement { verb: "UNKNOWN", effects, session: Session::SearchPathUnknown }] }
+}
