@@ -305,3 +305,9 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     }
 }
 
+/// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
+pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
+    match dialect {
+        Dialect::Postgres => postgres::set_parameter(name, value),
+    }
+}

@@ -40,6 +40,13 @@ pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
         .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
 }
 
+/// What [`super::set_parameter`] promises, for PostgreSQL.
+pub(super) fn set_parameter(name: &str, value: &str) -> Vec<Effect> {
+    let mut walk = walk::Walk::new(&Limits::default());
+    walk.set_one(name.to_ascii_lowercase(), &[value]);
+    walk.effects
+}
+
 /// Held while the parser runs. The C library points the *process's* standard error at a pipe of its own during a parse
 /// and puts it back afterwards; two parses at once would put back each other's pipe, and standard error would be lost for
 /// good. (What another thread writes to standard error meanwhile is swallowed, so nothing that matters is written there.)
