@@ -65,7 +65,8 @@ impl Statement {
 /// Does one of `effects` run code that may set the search path, or change the role that it may depend on?
 pub fn may_change_search_path(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| match effect {
-        Effect::Call { .. } | Effect::Role { .. } | Effect::Opaque { .. } => true,
+        Effect::Call { function } => postgres::may_change_search_path(function),
+        Effect::Role { .. } | Effect::Opaque { .. } => true,
         Effect::Access { .. } | Effect::Set { .. } => false,
     })
 }
