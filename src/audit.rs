@@ -1,5 +1,6 @@
 //! The evidence: an append-only log of what was attempted, decided and came of it.
 
+mod appender;
 mod batch;
 mod frame;
 pub mod key;
