@@ -10,7 +10,7 @@ pub mod record;
 mod recover;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verify;
 mod walk;
 mod writer;
