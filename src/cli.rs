@@ -1,3 +1,55 @@
 //! The command line.
 
-pub mod audit;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::tls;
+
+mod audit;
+mod check;
+mod dev;
+mod explain;
+mod run;
+mod schema;
+
+/// An identity-aware proxy sidecar for data-warehouse connections.
+///
+/// Tollhouse sits beside dbt on loopback. It proves who is calling from the workload's own token, exchanges the token
+/// for a short-lived warehouse credential, forwards only the SQL that policy allows, and writes one durable audit
+/// record per query before the query leaves. dbt's profile holds no secret.
+#[derive(Parser)]
+#[command(name = "tollhouse", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Command),
+    Dev(dev::Command),
+    Check(check::Command),
+    Explain(explain::Command),
+    Audit(audit::Command),
+    Schema(schema::Command),
+}
+
+/// Runs the command line of this process. Exit code 0: done; 1: refused or not proven; 2: the command line is wrong.
+pub fn main() -> ExitCode {
+    tls::install();
+    let done = match Cli::parse().command {
+        Command::Run(command) => command.run(),
+        Command::Dev(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Schema(command) => command.run(),
+    };
+    done.unwrap_or_else(|error| {
+        // Nothing is left to do if not even standard error takes it.
+        let _lost = writeln!(io::stderr().lock(), "tollhouse: {error:#}");
+        ExitCode::FAILURE
+    })
+}

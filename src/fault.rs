@@ -95,10 +95,14 @@ reasons! {
     ProtocolVersion { "protocol-version", Client, "0A000", 505,
         "unsupported frontend protocol version",
         "use a client that speaks PostgreSQL protocol 3.0" }
-    /// A message over `limits.message_bytes_max` or `limits.statement_bytes_max`.
+    /// A message over `limits.message_size` or `limits.statement_size`.
     MessageTooLarge { "message-too-large", Client, "54000", 413,
         "the message is larger than the configured limit",
-        "raise limits.statement_bytes_max or split the statement" }
+        "raise the limit, or split the statement" }
+    /// More prepared statements than a session may hold.
+    TooManyPrepared { "too-many-prepared", Client, "54000", 413,
+        "the session holds too many prepared statements",
+        "let the client close statements that it no longer uses, or raise limits.prepared_statements_max" }
     /// The client did not finish its startup in time.
     HandshakeTimeout { "handshake-timeout", Client, "08006", 408,
         "the client did not finish its startup in time",
@@ -119,6 +123,10 @@ reasons! {
     ConnectionsExhausted { "connections-exhausted", Client, "53300", 503,
         "the proxy has no free connection slot",
         "raise limits.connections_max or lower the client's thread count" }
+    /// The client went away.
+    ClientClosed { "client-closed", Client, "08006", 499,
+        "the client closed the connection",
+        "see the client's own log" }
     /// A database or user name that the client asks for and the target does not offer.
     UnknownDatabase { "unknown-database", Client, "3D000", 404,
         "the client named no database",
@@ -185,6 +193,10 @@ reasons! {
     TokenClaims { "token-claims", Identity, "28000", 503,
         "the workload's identity token lacks a claim that is needed",
         "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp" }
+    /// The file with the workload's labels cannot be used.
+    LabelsUnreadable { "labels-unreadable", Identity, "28000", 503,
+        "the workload's labels cannot be read",
+        "check that the downward API volume is mounted where identities[].labels_file says" }
     /// Discovery document or keys could not be fetched.
     IssuerUnreachable { "issuer-unreachable", Identity, "28000", 503,
         "the token issuer cannot be reached",

@@ -1,1 +1,210 @@
 //! Decide, record, permit: the one way to a warehouse.
+//!
+//! [`Gate::admit`] is the only place in the running proxy that decides about a statement and appends the decision
+//! to the audit log. What it hands out, a [`Permit`], can be neither made elsewhere nor copied nor used twice, and
+//! whoever forwards a statement has to hold one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use crate::audit::log::{AuditError, AuditLog, Entry};
+use crate::audit::record::RecordId;
+use crate::audit::{Attempt, Outcome, Protocol, SessionFacts, Status};
+use crate::dbt::Attribution;
+use crate::fault::{Fault, Reason};
+use crate::metrics::Metrics;
+use crate::policy::{AccessRequest, Decision, PolicySet, Verdict};
+use crate::sql::{Analysis, Effect, OpaqueClass};
+use crate::target::Target;
+
+/// Decides about statements with the policies in force, and records every decision.
+pub struct Gate {
+    policies: ArcSwap<PolicySet>,
+    audit: AuditLog,
+    metrics: Arc<Metrics>,
+}
+
+/// One execution that a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Execution<'a> {
+    /// The session it belongs to.
+    pub session: &'a SessionFacts,
+    /// The text, exactly as the client sent it.
+    pub sql: &'a str,
+    /// How it was asked for.
+    pub protocol: Protocol,
+    /// What the text would do.
+    pub analysis: &'a Analysis,
+    /// Every effect to be judged: of the text, and of prepared names behind it.
+    pub effects: &'a [Effect],
+    /// The schema of unqualified names, where known.
+    pub unqualified_schema: Option<&'a str>,
+    /// What dbt claims about it.
+    pub dbt: Option<&'a Attribution>,
+}
+
+impl<'a> Execution<'a> {
+    fn request(&self) -> AccessRequest<'a> {
+        AccessRequest {
+            principal: &self.session.principal,
+            target: &self.session.target,
+            database: &self.session.database,
+            role: &self.session.role,
+            unqualified_schema: self.unqualified_schema,
+            effects: self.effects,
+            dbt: self.dbt,
+        }
+    }
+
+    fn attempt<'d>(&'d self, decision: &'d Decision) -> Attempt<'d> {
+        Attempt {
+            session: self.session,
+            sql: self.sql,
+            protocol: self.protocol,
+            analysis: self.analysis,
+            effects: self.effects,
+            unqualified_schema: self.unqualified_schema,
+            dbt: self.dbt,
+            decision,
+        }
+    }
+}
+
+/// What the client is told instead of its result, and the record that says so.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub fault: Fault,
+    /// The audit record, where one could be written.
+    pub record: Option<RecordId>,
+}
+
+/// The right to forward one execution, once. Dropped without [`Permit::finish`], it records `abandoned`.
+#[must_use = "a permit that is dropped records the execution as abandoned"]
+pub struct Permit {
+    entry: Entry,
+    forwarded: Instant,
+    metrics: Arc<Metrics>,
+    target: Arc<Target>,
+}
+
+impl Gate {
+    /// A gate with its first set of policies.
+    pub fn new(policies: PolicySet, audit: AuditLog, metrics: Arc<Metrics>) -> Self {
+        Self { policies: ArcSwap::from_pointee(policies), audit, metrics }
+    }
+
+    /// Replaces the policies as a whole; executions admitted before are not judged again.
+    pub fn replace_policies(&self, policies: PolicySet) {
+        self.policies.store(Arc::new(policies));
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Arc<PolicySet> {
+        self.policies.load_full()
+    }
+
+    /// The log that this gate records in.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// Decides whether a session may begin: the connection itself, and what its startup parameters would do. The caller
+    /// records what comes of it.
+    pub fn decide_session(&self, request: &AccessRequest<'_>) -> Decision {
+        self.policies.load().decide(request)
+    }
+
+    /// Decides, makes the attempt durable, and permits. Nothing may be forwarded before this returns.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: denied by policy, or the audit log cannot promise durability.
+    /// Cancel safe: an attempt that was recorded and then given up is recorded as abandoned.
+    pub async fn admit(&self, execution: &Execution<'_>) -> Result<Permit, Refusal> {
+        let begun = Instant::now();
+        let decision = self.decide(execution);
+        if decision.verdict == Verdict::Denied {
+            return Err(self.record_denial(execution, &decision).await);
+        }
+        let entry = self.audit.attempt(&execution.attempt(&decision)).await.map_err(|error| self.unrecorded(error))?;
+        self.count(if decision.verdict == Verdict::Observed { "observed" } else { "forwarded" }, execution.session);
+        self.metrics.admission_duration.observe(begun.elapsed().as_secs_f64());
+        Ok(Permit { entry, forwarded: Instant::now(), metrics: Arc::clone(&self.metrics), target: Arc::clone(&execution.session.target) })
+    }
+
+    /// Decides about a statement that is only prepared yet; each execution of it is admitted again.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if policy denies it, recorded as every denial is. Cancel safe.
+    pub async fn check(&self, execution: &Execution<'_>) -> Result<(), Refusal> {
+        let decision = self.decide(execution);
+        match decision.verdict {
+            Verdict::Allowed | Verdict::Observed => Ok(()),
+            Verdict::Denied => Err(self.record_denial(execution, &decision).await),
+        }
+    }
+
+    fn decide(&self, execution: &Execution<'_>) -> Decision {
+        self.count("received", execution.session);
+        if execution.effects.iter().any(is_parse_error) {
+            self.count("parse_errors", execution.session);
+        }
+        self.policies.load().decide(&execution.request())
+    }
+
+    async fn record_denial(&self, execution: &Execution<'_>, decision: &Decision) -> Refusal {
+        self.count("denied", execution.session);
+        let record = match self.audit.refuse(&execution.attempt(decision)).await {
+            Ok(record) => record,
+            Err(error) => return self.unrecorded(error),
+        };
+        let fault = match &decision.denial {
+            Some(denial) => Fault::new(denial.reason).about(denial.sentence.clone()),
+            None => Fault::new(Reason::PolicyDenied),
+        };
+        self.refused(fault, Some(record))
+    }
+
+    fn unrecorded(&self, error: AuditError) -> Refusal {
+        self.refused(Fault::from(error), None)
+    }
+
+    fn refused(&self, fault: Fault, record: Option<RecordId>) -> Refusal {
+        let row = fault.reason.row();
+        self.metrics.refusals_total.with_label_values(&[row.code, row.blame.as_str()]).inc();
+        Refusal { fault, record }
+    }
+
+    fn count(&self, rule: &str, session: &SessionFacts) {
+        self.metrics.policy_l7_total.with_label_values(&[rule, session.target.kind]).inc();
+    }
+}
+
+fn is_parse_error(effect: &Effect) -> bool {
+    matches!(effect, Effect::Opaque { class: OpaqueClass::Unparseable, .. })
+}
+
+impl Permit {
+    /// The id of the attempt's record.
+    pub fn record(&self) -> &RecordId {
+        self.entry.id()
+    }
+
+    /// Records how the execution ended.
+    pub fn finish(self, outcome: Outcome) {
+        let label = match outcome.status {
+            Status::Completed => "completed",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+            Status::Skipped => "skipped",
+            Status::Abandoned => "abandoned",
+        };
+        self.metrics
+            .operation_duration
+            .with_label_values(&[self.target.name.as_str(), label])
+            .observe(self.forwarded.elapsed().as_secs_f64());
+        self.entry.finish(&outcome);
+    }
+}

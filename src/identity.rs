@@ -6,8 +6,48 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Reason;
 use crate::secret::Secret;
+use crate::tls::{TlsError, Trust};
+
+pub mod jwks;
+pub mod kubernetes;
+pub mod oidc;
+pub mod token;
+
+/// One way of proving who this workload is, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Settings {
+    /// A projected service-account token.
+    Kubernetes(kubernetes::Settings),
+    /// A token file of any OpenID provider.
+    Oidc(oidc::Settings),
+}
+
+impl Settings {
+    /// The name that other parts of the configuration use.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kubernetes(settings) => &settings.name,
+            Self::Oidc(settings) => &settings.name,
+        }
+    }
+}
+
+/// The source that the settings describe: the registry of kinds. Nothing is read but certificate authorities.
+///
+/// # Errors
+/// When the certificate authorities of the issuer cannot be used.
+pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySource>, TlsError> {
+    Ok(match settings {
+        Settings::Kubernetes(settings) => Arc::new(kubernetes::Source::new(settings, trust)?),
+        Settings::Oidc(settings) => Arc::new(oidc::Source::new(settings, trust)?),
+    })
+}
 
 /// A future behind a seam that is chosen by configuration.
 pub type Proving<'a> = Pin<Box<dyn Future<Output = Result<Proof, IdentityError>> + Send + 'a>>;
@@ -68,4 +108,54 @@ pub struct IdentityError {
     /// The cause, without any part of the token.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl IdentityError {
+    /// An error with its cause, which must hold no part of a token.
+    pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { reason, source: Some(source.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Settings;
+
+    #[test]
+    fn the_schema_of_the_settings_accepts_what_the_types_accept_and_nothing_else() {
+        let schema = jsonschema::validator_for(schemars::schema_for!(Settings).as_value()).unwrap();
+        let good = json!({
+            "kind": "kubernetes", "name": "pod", "token_file": "/t", "issuer": "https://kubernetes.default.svc", "audience": "tollhouse",
+        });
+        let with = |field: &str, value: serde_json::Value| {
+            let mut changed = good.clone();
+            changed[field] = value;
+            changed
+        };
+        for (settings, is_good) in [
+            (good.clone(), true),
+            (with("kind", json!("oidc")), true),
+            (with("kind", json!("spiffe")), false),
+            (with("algorithms", json!(["ES384", "EdDSA"])), true),
+            (with("algorithms", json!(["none"])), false),
+            (with("algorithms", json!(["HS256"])), false),
+            (with("leeway", json!("1m")), true),
+            (with("leeway", json!(60)), false),
+            (with("labels", json!({ "app": "dbt" })), true),
+            (with("tls", json!({ "mode": "disable" })), true),
+            (with("tls", json!({ "mode": "require" })), false),
+            (with("isuer", json!("https://typo.example")), false),
+        ] {
+            assert_eq!(schema.is_valid(&settings), is_good, "schema: {settings}");
+            assert_eq!(serde_json::from_value::<Settings>(settings.clone()).is_ok(), is_good, "types: {settings}");
+        }
+        let settings: Settings = serde_json::from_value(good).unwrap();
+        assert_eq!(settings.name(), "pod");
+        let written = serde_json::to_value(&settings).unwrap();
+        assert_eq!(written["leeway"], "30s");
+        assert_eq!(written["algorithms"], json!(["RS256", "ES256"]));
+        assert!(schema.is_valid(&written), "what is printed can be read: {written}");
+    }
 }

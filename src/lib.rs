@@ -18,6 +18,7 @@ pub mod tls;
 // Layer 2: the one place that makes HTTPS calls of our own, and what dbt says about a statement.
 pub mod dbt;
 pub mod fetch;
+pub mod http_server;
 
 // Layer 3: who is calling.
 pub mod identity;

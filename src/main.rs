@@ -1,5 +1,5 @@
 //! The binary: all of it is the library's command line.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    tollhouse::cli::main()
 }

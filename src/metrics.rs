@@ -22,7 +22,7 @@ pub struct Metrics {
     pub operation_duration: HistogramVec,
     /// Time that Tollhouse itself added before a query was forwarded: analysis, decision, durable record.
     pub admission_duration: Histogram,
-    /// Bytes relayed, by direction (`to_target`, `to_client`).
+    /// Bytes relayed in sessions that have ended, by direction (`to_target`, `to_client`).
     pub relayed_bytes: IntCounterVec,
     /// Loads of the policy set, by outcome (`loaded`, `rejected`, `unchanged`).
     pub policy_change_total: IntCounterVec,
@@ -84,7 +84,7 @@ impl Metrics {
                 "Time added before a query is forwarded: analysis, decision, durable record.",
                 FAST_SECONDS,
             )?,
-            relayed_bytes: make.counters("relayed_bytes_total", "Bytes relayed.", &["direction"])?,
+            relayed_bytes: make.counters("relayed_bytes_total", "Bytes relayed in sessions that have ended.", &["direction"])?,
             policy_change_total: make.counters("policy_change_total", "Loads of the policy set.", &["outcome"])?,
             policies: make.int_gauge("policy", "Policies in force.")?,
             policy_current: make.int_gauge("policy_current", "1 while the newest policy files are in force.")?,

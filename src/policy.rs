@@ -2,13 +2,37 @@
 //!
 //! Pure: no I/O, no clock, no `await`. Reading files is `serve`'s work; it hands texts in.
 
+mod compile;
+mod decide;
+mod document;
+mod entry;
+pub mod explain;
+mod pattern;
+mod phrase;
+mod selector;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::dbt::Attribution;
+use crate::document::Problem;
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::Effect;
 use crate::target::Target;
+
+use compile::{Policy, compile};
+use decide::{Answer, Scope};
+use document::WarehousePolicy;
+use explain::Explanation;
+use phrase::Phrase;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -71,16 +95,171 @@ pub struct RuleRef {
     pub path: Arc<str>,
 }
 
+impl fmt::Display for RuleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.policy, self.path)
+    }
+}
+
+/// Whether a policy forbids or only says that it would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What it does not allow is denied.
+    #[default]
+    Enforce,
+    /// What it alone would deny passes, and is recorded.
+    Observe,
+}
+
+impl Mode {
+    /// The word in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// A text with policy documents in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The name of the file, for problems.
+    pub file: &'a str,
+    /// YAML, one document or several separated by `---`.
+    pub text: &'a str,
+}
+
+/// What is worth showing of a policy in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// As in [`RuleRef::policy`].
+    pub policy: Arc<str>,
+    /// Whether it forbids or only says that it would.
+    pub mode: Mode,
+    /// Rules under `egress`, one for each of their `toPorts`.
+    pub allow_rules: usize,
+    /// Rules under `egressDeny`, one for each of their `toPorts`.
+    pub deny_rules: usize,
+    /// Entries of `rules.sql` under both.
+    pub sql_entries: usize,
+}
+
 /// A set of policies in force together; immutable, swapped whole.
 #[derive(Debug)]
 pub struct PolicySet {
     revision: Arc<str>,
+    /// By name, so that the order of files decides nothing.
+    policies: Vec<Policy>,
+    warnings: Vec<Problem>,
 }
 
 impl PolicySet {
-    /// Decides. Total and deterministic.
-    pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
-        let _ = request;
-        Decision { verdict: Verdict::Denied, rule: None, denial: None, revision: Arc::clone(&self.revision) }
+    /// Compiles every document of every source. No policy at all is a set that denies everything.
+    ///
+    /// # Errors
+    /// Every [`Problem`] of every document: an unknown kind or key, a pattern that cannot match, a name that stands
+    /// twice. Nothing is skipped, so a set is either understood whole or not in force.
+    pub fn parse(sources: &[Source<'_>]) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut policies: BTreeMap<Arc<str>, (Policy, WarehousePolicy)> = BTreeMap::new();
+        let mut warnings = Vec::new();
+        for source in sources {
+            let documents = crate::document::read_all::<WarehousePolicy>(source.file, source.text).unwrap_or_else(|found| {
+                problems.extend(found);
+                Vec::new()
+            });
+            for (file, document) in documents {
+                match compile(&file, &document) {
+                    Err(found) => problems.extend(found),
+                    Ok(policy) if policies.contains_key(&policy.name) => {
+                        let message = format!("a policy named {} stands elsewhere too", policy.name);
+                        problems.push(Problem { file, path: "metadata.name".to_owned(), message });
+                    }
+                    Ok(policy) => {
+                        warnings.extend(policy.warnings(&file));
+                        policies.insert(Arc::clone(&policy.name), (policy, document));
+                    }
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (policies, documents): (Vec<Policy>, Vec<WarehousePolicy>) = policies.into_values().unzip();
+        Ok(Self { revision: revision(&documents)?, policies, warnings })
     }
+
+    /// `sha256:` and 16 hexadecimal digits of everything that decides: neither order of files nor descriptions count.
+    pub fn revision(&self) -> &Arc<str> {
+        &self.revision
+    }
+
+    /// What is valid and probably not meant: rules that allow a connection and no statement.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Every policy, by name.
+    pub fn summaries(&self) -> Vec<Summary> {
+        self.policies.iter().map(Policy::summary).collect()
+    }
+
+    /// Decides on the effects of a request; without effects, on its connection. Total and deterministic.
+    ///
+    /// Every effect must be allowed by some entry and denied by none. One pass over the policies finds those that
+    /// select the principal and reach the target; each effect then looks only at their entries.
+    pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let scope = Scope::new(&self.policies, request.principal, request.target);
+        let connection = (scope.connection(), Phrase::Connection(request.target));
+        let effects = request.effects.iter().map(|effect| (scope.effect(effect, request), Phrase::Effect(effect, request)));
+        self.conclude(std::iter::once(connection).chain(effects))
+    }
+
+    /// Decides on a connection before any statement: some rule must reach the target, and no deny rule without
+    /// `rules` may.
+    pub fn admits(&self, principal: &Principal, target: &Target) -> Decision {
+        let scope = Scope::new(&self.policies, principal, target);
+        self.conclude(std::iter::once((scope.connection(), Phrase::Connection(target))))
+    }
+
+    /// Decides, and tells the whole way to the decision.
+    pub fn explain<'a>(&'a self, request: &AccessRequest<'a>) -> Explanation<'a> {
+        Explanation::new(&self.policies, *request, self.decide(request))
+    }
+
+    /// The worst answer decides; of equal ones the first, or the last where all are allowed.
+    fn conclude<'a>(&self, answers: impl Iterator<Item = (Answer<'a>, Phrase<'a>)>) -> Decision {
+        let mut decision = Decision { verdict: Verdict::Allowed, rule: None, denial: None, revision: Arc::clone(&self.revision) };
+        for (answer, asked) in answers {
+            let worse = match (decision.verdict, answer.verdict) {
+                (Verdict::Allowed, Verdict::Allowed | Verdict::Observed | Verdict::Denied) => true,
+                (Verdict::Observed, Verdict::Denied) => true,
+                (Verdict::Observed, Verdict::Allowed | Verdict::Observed) => false,
+                (Verdict::Denied, Verdict::Allowed | Verdict::Observed | Verdict::Denied) => false,
+            };
+            if worse {
+                decision.verdict = answer.verdict;
+                decision.rule = answer.rule.cloned();
+                decision.denial = answer.refusal.map(|refusal| refusal.denial(&asked));
+            }
+        }
+        decision
+    }
+}
+
+/// The JSON schema of policy documents.
+pub fn schema() -> serde_json::Value {
+    crate::document::schema::<WarehousePolicy>()
+}
+
+/// Hashes the documents as they serialize: whatever decides, in one order.
+fn revision(documents: &[WarehousePolicy]) -> Result<Arc<str>, Vec<Problem>> {
+    let content = serde_json::to_vec(documents).map_err(|error| {
+        vec![Problem { file: "policies".to_owned(), path: String::new(), message: format!("no digest can be made: {error}") }]
+    })?;
+    let hash = digest::digest(&digest::SHA256, &content);
+    let hex: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("sha256:{hex}").into())
 }

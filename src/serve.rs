@@ -1,1 +1,257 @@
-//! From a Config to a running program.
+//! From a [`Config`] to a running program: the only place where the parts meet.
+//!
+//! Start order: policies, audit log, gate, listeners, admin; nothing is accepted before all are there. Stop order:
+//! accept nothing new, let queries finish until the deadline, cancel the rest at the warehouse, close the log, end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::admin::{self, Audience};
+use crate::audit::log::{AuditError, AuditLog, Note, Start};
+use crate::config::{Config, Route};
+use crate::credential::{self, chain::ChainError};
+use crate::document::Problem;
+use crate::drain::{self, Drain, Stage, Trigger};
+use crate::gate::Gate;
+use crate::http_server;
+use crate::identity;
+use crate::listener::{BindError, Cancellation, Listener, Parts};
+use crate::metrics::Metrics;
+use crate::sql;
+use crate::tls::{self, TlsError};
+
+pub mod policies;
+
+use policies::Texts;
+
+/// Analyses kept, and bytes of text and effects that they may hold together.
+const ANALYSES_MAX: usize = 4096;
+const ANALYSES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A program that holds its addresses, its policies and its log, and accepts nothing yet.
+pub struct Server {
+    config: Config,
+    listeners: Vec<Listener>,
+    admin_sockets: Vec<(TcpListener, Audience)>,
+    state: Arc<admin::State>,
+    texts: Texts,
+    connections: Arc<Semaphore>,
+    trigger: Trigger,
+    drain: Drain,
+}
+
+/// Why the program did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The policies are not valid.
+    #[error("the policies are not valid:\n{}", lines(.0))]
+    Policies(Vec<Problem>),
+    /// The audit log cannot be opened or closed.
+    #[error("the audit log cannot be used")]
+    Audit(#[from] AuditError),
+    /// TLS settings cannot be used.
+    #[error("TLS settings cannot be used")]
+    Tls(#[from] TlsError),
+    /// The steps of a credential do not make a chain.
+    #[error("the credential steps cannot be used")]
+    Credential(#[from] ChainError),
+    /// A listener cannot be made.
+    #[error(transparent)]
+    Listener(#[from] BindError),
+    /// An admin address cannot be listened on.
+    #[error("cannot listen on {address} for admin")]
+    Admin {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The metrics contradict each other, which is a bug.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// A thread that the start needed was lost, which is a bug.
+    #[error("the start was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Server {
+    /// Opens the log, loads the policies and binds every address.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing is left running.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        tls::install();
+        let metrics = Arc::new(Metrics::new()?);
+        let texts = Texts::read(&config.file.policy.paths).map_err(ServeError::Policies)?;
+        let set = texts.compile().map_err(ServeError::Policies)?;
+        for warning in set.warnings() {
+            tracing::warn!(%warning, "a policy has an odd effect");
+        }
+        let audit = open_audit(&config, &metrics).await?;
+        policies::announce(&set, &metrics);
+        let gate = Arc::new(Gate::new(set, audit, Arc::clone(&metrics)));
+        let (trigger, drain) = drain::channel();
+        let shared = Shared {
+            gate: Arc::clone(&gate),
+            metrics: Arc::clone(&metrics),
+            drain: drain.clone(),
+            connections: Arc::new(Semaphore::new(config.file.limits.connections_max)),
+            analyses: Arc::new(sql::cache::Cache::new(ANALYSES_MAX, ANALYSES_BYTES_MAX)),
+            cancellation: Cancellation::default(),
+        };
+        let mut listeners = Vec::new();
+        for route in &config.routes {
+            listeners.push(shared.listen(&config, route).await?);
+        }
+        let mut admin_sockets = Vec::new();
+        let admin = &config.file.admin;
+        for (address, audience) in [(admin.address, Audience::Pod), (admin.loopback_address, Audience::Loopback)] {
+            let socket = TcpListener::bind(address).await.map_err(|source| ServeError::Admin { address, source })?;
+            admin_sockets.push((socket, audience));
+        }
+        policies::note_loaded(&gate).await?;
+        let state = Arc::new(admin::State {
+            metrics,
+            gate,
+            config: config.redacted(),
+            drain: drain.clone(),
+            started: AtomicBool::new(false),
+            quit: Notify::new(),
+        });
+        Ok(Self { config, listeners, admin_sockets, state, texts, connections: shared.connections, trigger, drain })
+    }
+
+    /// The addresses of the listeners, in the configuration's order.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn listener_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// The two addresses of the admin endpoints: the pod's, then loopback's.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn admin_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.admin_sockets.iter().map(|(socket, _)| socket.local_addr()).collect()
+    }
+
+    /// Serves until `stop` is done or `/quitquitquit` is asked for, then drains and closes the log.
+    ///
+    /// # Errors
+    /// `Audit` when the log could not take its closing record.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Self { config, listeners, admin_sockets, state, texts, connections, trigger, drain } = self;
+        let mut background = JoinSet::new();
+        for (socket, audience) in admin_sockets {
+            let state = Arc::clone(&state);
+            let handler = move |request| {
+                let answer = admin::handle(&state, audience, &request);
+                std::future::ready(answer)
+            };
+            background.spawn(http_server::serve(socket, None, drain.clone(), Stage::Ending, handler));
+        }
+        let watch = policies::Watch {
+            paths: config.file.policy.paths.clone(),
+            interval: config.file.policy.reload_interval.0,
+            in_force: texts,
+            gate: Arc::clone(&state.gate),
+            metrics: Arc::clone(&state.metrics),
+        };
+        background.spawn(watch.run(drain.clone()));
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            serving.spawn(listener.serve());
+        }
+        state.started.store(true, Ordering::Release);
+        state.metrics.start_time.set(unix_seconds());
+        tokio::select! {
+            () = stop => {}
+            () = state.quit.notified() => {}
+        }
+        trigger.advance(Stage::Draining);
+        let sessions = config.file.limits.connections_max - connections.available_permits();
+        note_draining(&state, sessions).await;
+        let deadline = config.file.shutdown.deadline.0;
+        if tokio::time::timeout(deadline, finished(&mut serving)).await.is_err() {
+            tracing::warn!("the shutdown deadline has passed; running queries are cancelled");
+            trigger.advance(Stage::Ending);
+            finished(&mut serving).await;
+        }
+        let closed = state.gate.audit().close().await;
+        trigger.advance(Stage::Ending);
+        finished(&mut background).await;
+        Ok(closed?)
+    }
+}
+
+/// What every listener is given.
+struct Shared {
+    gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+    drain: Drain,
+    connections: Arc<Semaphore>,
+    analyses: Arc<sql::cache::Cache>,
+    cancellation: Cancellation,
+}
+
+impl Shared {
+    async fn listen(&self, config: &Config, route: &Route) -> Result<Listener, ServeError> {
+        let source = identity::source(&route.identity, config.trust)?;
+        let exchange = credential::exchange(&route.credential, config.trust)?;
+        let parts = Parts {
+            target: Arc::clone(&route.target),
+            kind: route.kind,
+            role: route.role.clone(),
+            tls: tls::Client::new(&route.tls, config.trust)?,
+            trust: config.trust,
+            exchange: exchange.kind(),
+            credentials: credential::cache::Cache::new(source, exchange, Arc::clone(&route.target), Arc::clone(&self.metrics)),
+            gate: Arc::clone(&self.gate),
+            analyses: Arc::clone(&self.analyses),
+            limits: config.file.limits,
+            metrics: Arc::clone(&self.metrics),
+            drain: self.drain.clone(),
+            cancellation: self.cancellation.clone(),
+        };
+        Ok(Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?)
+    }
+}
+
+async fn open_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<AuditLog, ServeError> {
+    let (settings, metrics) = (config.file.audit.clone(), Arc::clone(metrics));
+    let start = Start { version: env!("CARGO_PKG_VERSION").to_owned(), config_digest: config.digest.clone() };
+    // Recovery reads the last segments: too long for a thread that others wait for.
+    Ok(tokio::task::spawn_blocking(move || AuditLog::open(&settings, metrics, &start)).await??)
+}
+
+async fn finished(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a task of the program ended by a panic; please report it");
+        }
+    }
+}
+
+async fn note_draining(state: &admin::State, sessions: usize) {
+    tracing::info!(sessions, "draining");
+    if let Err(error) = state.gate.audit().note(Note::Draining { sessions: u64::try_from(sessions).unwrap_or(u64::MAX) }).await {
+        tracing::error!(%error, "the beginning of the drain could not be recorded");
+    }
+}
+
+fn unix_seconds() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,1 +1,46 @@
 //! The kinds of warehouse, and what is particular about each.
+
+use crate::sql::Dialect;
+
+pub mod postgres;
+
+/// A kind of warehouse that a target can be.
+#[derive(Debug)]
+pub struct Kind {
+    /// The word in `targets[].kind`.
+    pub name: &'static str,
+    /// Its SQL.
+    pub dialect: Dialect,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// The port where it usually listens.
+    pub default_port: u16,
+}
+
+/// The protocol of a kind, with what is particular about this kind's use of it.
+#[derive(Debug)]
+pub enum Protocol {
+    /// PostgreSQL's frontend/backend protocol, version 3.
+    Postgres(postgres::Flavor),
+}
+
+/// Every kind. Adding one is a file and a row.
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL];
+
+/// The kind of that name.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KINDS, kind};
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for row in KINDS {
+            assert_eq!(kind(row.name).map(|found| found.default_port), Some(row.default_port));
+        }
+        assert!(kind("oracle").is_none());
+    }
+}

@@ -19,7 +19,7 @@ use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
 use super::writer::{Message, Writer};
 use super::{Attempt, Outcome, SessionFacts, Settings, Status};
-use crate::fault::Reason;
+use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::target::Target;
@@ -96,6 +96,12 @@ impl AuditError {
                 Reason::AuditUnwritable
             }
         }
+    }
+}
+
+impl From<AuditError> for Fault {
+    fn from(error: AuditError) -> Self {
+        Self::new(error.reason()).because(error)
     }
 }
 

@@ -22,7 +22,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 /// No running proxy is needed, and one that is running is not disturbed. The log is the directory that
 /// `audit.directory` of the configuration names; copy it as it is to read it elsewhere.
 #[derive(Debug, Args)]
-pub struct Command {
+pub(super) struct Command {
     #[command(subcommand)]
     action: Action,
 }
@@ -108,7 +108,7 @@ impl Command {
     ///
     /// # Errors
     /// When the log cannot be read. A reader of our output that goes away is not an error.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut out = io::stdout().lock();
         let done = match self.action {
             Action::Verify(verify) => verify.run(&mut out),

@@ -1,0 +1,42 @@
+# The commands of this repository; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint unit e2e schema clean
+
+DEBUG := target/debug/tollhouse
+RELEASE := target/release/tollhouse
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
+	@tests/setup.sh
+
+demo: setup ## Run a dbt project through Tollhouse into PostgreSQL; KEEP=1 leaves it running
+	cargo build --release --locked
+	@KEEP=$(KEEP) TOLLHOUSE_BINARY=$(RELEASE) deploy/demo/run.sh
+
+test: lint unit e2e ## Everything the gate runs: lints, unit and integration tests, real drivers and dbt
+
+lint: setup ## Formatting, clippy and shellcheck, with warnings as errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	.cache/venv/bin/shellcheck --external-sources $(SCRIPTS)
+
+unit: setup ## The tests that cargo runs
+	cargo test --locked
+
+e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, the crash test
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
+	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
+	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
+
+schema: ## Write the generated files anew (schemas, expected outputs of tests)
+	UPDATE=1 cargo test --locked
+
+clean: ## Remove what was built and installed here
+	cargo clean
+	rm -rf .cache

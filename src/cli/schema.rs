@@ -1,0 +1,35 @@
+//! `tollhouse schema`: the JSON schemas that editors complete and check with.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::{config, policy};
+
+/// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
+#[derive(Args)]
+pub(super) struct Command {
+    /// Of what.
+    #[arg(value_enum)]
+    of: Document,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Document {
+    /// The configuration of `tollhouse run`.
+    Config,
+    /// WarehousePolicy and ClusterWarehousePolicy.
+    Policy,
+}
+
+impl Command {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let schema = match self.of {
+            Document::Config => config::schema(),
+            Document::Policy => policy::schema(),
+        };
+        writeln!(io::stdout().lock(), "{schema:#}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,222 @@
+//! Checks what a schema cannot: that names resolve, that addresses are where they must be, that files can be used.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+
+use super::{Config, File, Route, TargetFile};
+use crate::document::{Problem, nearest};
+use crate::listener::{Authentication, Settings as Listener};
+use crate::target::Target;
+use crate::tls::{Acceptor, Client, Trust};
+use crate::warehouse::{KINDS, Kind, kind};
+use crate::{credential, identity};
+
+/// Checks a file as a whole.
+pub(super) fn check(name: &str, file: File) -> Result<Config, Vec<Problem>> {
+    let trust = if file.development { Trust::Development } else { Trust::Production };
+    let mut check = Check { name, file: &file, trust, problems: Vec::new() };
+    check.names();
+    check.numbers();
+    check.admin();
+    check.identities();
+    let kinds = check.targets();
+    let routes = check.routes(&kinds);
+    let problems = check.problems;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let digest = digest_of(&file).map_err(|message| vec![Problem { file: name.to_owned(), path: String::new(), message }])?;
+    Ok(Config { routes, trust, digest, file })
+}
+
+struct Check<'a> {
+    name: &'a str,
+    file: &'a File,
+    trust: Trust,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { file: self.name.to_owned(), path: path.into(), message: message.into() });
+    }
+
+    fn names(&mut self) {
+        let targets: Vec<_> = self.file.targets.iter().map(|target| target.name.clone()).collect();
+        let identities: Vec<_> = self.file.identities.iter().map(|identity| identity.name().to_owned()).collect();
+        let listeners: Vec<_> = self.file.listeners.iter().map(|listener| listener.name().to_owned()).collect();
+        for (list, names) in [("targets", targets), ("identities", identities), ("listeners", listeners)] {
+            if names.is_empty() {
+                self.problem(list, "at least one is needed");
+            }
+            let mut seen = HashSet::new();
+            for (index, name) in names.iter().enumerate() {
+                if !seen.insert(name) {
+                    self.problem(format!("{list}[{index}].name"), format!("the name `{name}` stands twice"));
+                }
+            }
+        }
+    }
+
+    fn numbers(&mut self) {
+        let limits = &self.file.limits;
+        let zero = [
+            ("limits.connections_max", limits.connections_max == 0),
+            ("limits.message_size", limits.message_size.0 == 0),
+            ("limits.statement_size", limits.statement_size.0 == 0),
+            ("limits.nesting_max", limits.nesting_max == 0),
+            ("limits.prepared_statements_max", limits.prepared_statements_max == 0),
+            ("limits.handshake_timeout", limits.handshake_timeout.0.is_zero()),
+            ("limits.connect_timeout", limits.connect_timeout.0.is_zero()),
+            ("limits.idle_timeout", limits.idle_timeout.0.is_zero()),
+            ("policy.reload_interval", self.file.policy.reload_interval.0.is_zero()),
+        ];
+        for (path, is_zero) in zero {
+            if is_zero {
+                self.problem(path, "must not be zero");
+            }
+        }
+        if self.file.policy.paths.is_empty() {
+            self.problem("policy.paths", "at least one file or directory is needed");
+        }
+        if let Err(error) = self.file.log.check() {
+            self.problem("log.level", format!("cannot be understood: {error}"));
+        }
+    }
+
+    fn admin(&mut self) {
+        let admin = &self.file.admin;
+        if !admin.loopback_address.ip().is_loopback() {
+            self.problem("admin.loopback_address", "must be a loopback address: it shows configuration and stops the program");
+        }
+        if admin.address == admin.loopback_address && admin.address.port() != 0 {
+            self.problem("admin.loopback_address", "must differ from admin.address");
+        }
+    }
+
+    fn identities(&mut self) {
+        for (index, settings) in self.file.identities.iter().enumerate() {
+            if let Err(error) = identity::source(settings, self.trust) {
+                self.problem(format!("identities[{index}].tls"), chain(&error));
+            }
+        }
+    }
+
+    fn targets(&mut self) -> Vec<Option<&'static Kind>> {
+        let file = self.file;
+        file.targets.iter().enumerate().map(|(index, target)| self.target(index, target)).collect()
+    }
+
+    fn target(&mut self, index: usize, target: &TargetFile) -> Option<&'static Kind> {
+        let place = format!("targets[{index}]");
+        let found = kind(&target.kind);
+        if found.is_none() {
+            let words = KINDS.iter().map(|kind| kind.name);
+            self.problem(format!("{place}.kind"), unknown("kind", &target.kind, words));
+        }
+        if let Err(error) = Client::new(&target.tls, self.trust) {
+            self.problem(format!("{place}.tls"), chain(&error));
+        }
+        if let Err(error) = credential::exchange(&target.credential, self.trust) {
+            self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
+        }
+        match &target.identity {
+            Some(name) if !self.file.identities.iter().any(|identity| identity.name() == name) => {
+                let words = self.file.identities.iter().map(identity::Settings::name);
+                self.problem(format!("{place}.identity"), unknown("identity", name, words));
+            }
+            None if self.file.identities.len() > 1 => {
+                self.problem(format!("{place}.identity"), "must say which, because there are several identities");
+            }
+            Some(_) | None => {}
+        }
+        found
+    }
+
+    fn routes(&mut self, kinds: &[Option<&'static Kind>]) -> Vec<Route> {
+        let file = self.file;
+        let mut routes = Vec::new();
+        for (index, listener) in file.listeners.iter().enumerate() {
+            let place = format!("listeners[{index}]");
+            self.listener(&place, listener);
+            let found = file.targets.iter().zip(kinds).find(|(target, _)| target.name == listener.target);
+            match found {
+                Some((target, Some(kind))) => routes.extend(self.route(listener, target, kind)),
+                Some((_, None)) => {}
+                None => {
+                    let words = file.targets.iter().map(|target| target.name.as_str());
+                    self.problem(format!("{place}.target"), unknown("target", &listener.target, words));
+                }
+            }
+        }
+        routes
+    }
+
+    fn listener(&mut self, place: &str, listener: &Listener) {
+        if listener.authentication == Authentication::Trust && !listener.address.ip().is_loopback() {
+            self.problem(
+                format!("{place}.authentication"),
+                "`trust` lets everybody in who reaches the address, so the address must be a loopback address; use `scram`",
+            );
+        }
+        if let Some(tls) = &listener.tls
+            && let Err(error) = Acceptor::new(&tls.files, self.trust)
+        {
+            self.problem(format!("{place}.tls.identity"), chain(&error));
+        }
+    }
+
+    fn route(&self, listener: &Listener, target: &TargetFile, kind: &'static Kind) -> Option<Route> {
+        let mut identities = self.file.identities.iter();
+        let identity = match &target.identity {
+            Some(name) => identities.find(|identity| identity.name() == name)?,
+            None => identities.next()?,
+        };
+        Some(Route {
+            listener: listener.clone(),
+            target: Arc::new(Target {
+                name: target.name.clone(),
+                kind: kind.name,
+                host: target.host.clone(),
+                port: target.port.unwrap_or(kind.default_port),
+            }),
+            kind,
+            role: target.role.clone(),
+            tls: target.tls.clone(),
+            identity: identity.clone(),
+            credential: target.credential.clone(),
+        })
+    }
+}
+
+fn unknown<'w>(what: &str, typed: &str, words: impl Iterator<Item = &'w str>) -> String {
+    let words: Vec<_> = words.collect();
+    match nearest(typed, words.iter().copied()) {
+        Some(word) => format!("unknown {what} `{typed}`; did you mean `{word}`?"),
+        None => format!("unknown {what} `{typed}`; there are: {}", words.join(", ")),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+fn digest_of(file: &File) -> Result<String, String> {
+    use std::fmt::Write;
+    let bytes = serde_json::to_vec(file).map_err(|error| format!("no digest can be made: {error}"))?;
+    let mut text = String::from("sha256:");
+    for byte in digest::digest(&digest::SHA256, &bytes).as_ref() {
+        write!(text, "{byte:02x}").map_err(|error| error.to_string())?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,272 @@
+//! One credential for one target: exchanged once for everybody who waits, renewed before it ends, kept through outages.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::credential::{Credential, CredentialExchange, ExchangeError};
+use crate::fault::Reason;
+use crate::identity::{IdentitySource, Principal, Proof};
+use crate::metrics::Metrics;
+use crate::target::Target;
+
+/// Time for an exchange with all its attempts.
+const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(15);
+/// A credential is not used for a login this close to its end: clocks differ, and a login takes time.
+const SKEW: Duration = Duration::from_secs(30);
+/// Pauses between attempts while the failure may pass by itself.
+const ATTEMPT_PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// For how long a failure is answered without asking again.
+const TRANSIENT_PAUSE: Duration = Duration::from_secs(1);
+const DENIED_PAUSE: Duration = Duration::from_secs(10);
+/// Pauses between renewals that fail while the old credential still serves: doubled each time, between these.
+const RENEWAL_PAUSE_MIN: Duration = Duration::from_secs(5);
+const RENEWAL_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The credential of this workload for one target.
+///
+/// Renewal starts with the first use after three quarters of the life; an idle cache asks nobody for anything.
+#[derive(Clone)]
+pub struct Cache {
+    shared: Arc<Shared>,
+}
+
+/// A credential in use, and who it was given to.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// Who, as proven when the credential was exchanged.
+    pub principal: Arc<Principal>,
+    /// What the login uses.
+    pub credential: Arc<Credential>,
+}
+
+impl Lease {
+    /// When the first of proof and credential ends.
+    pub fn expires_at(&self) -> SystemTime {
+        self.principal.expires_at.min(self.credential.expires_at)
+    }
+
+    fn is_usable(&self, now: SystemTime) -> bool {
+        self.expires_at() > now + SKEW
+    }
+}
+
+impl Cache {
+    /// An empty cache. Nothing is asked before the first [`Cache::get`].
+    pub fn new(source: Arc<dyn IdentitySource>, exchange: Arc<dyn CredentialExchange>, target: Arc<Target>, metrics: Arc<Metrics>) -> Self {
+        Self { shared: Arc::new(Shared { source, exchange, target, metrics, state: Mutex::default() }) }
+    }
+
+    /// The credential to log in with.
+    ///
+    /// Waits only where there is none that can be used, at most 15 s. Cancel safe: an exchange that has begun goes on
+    /// for the others and for the next caller.
+    ///
+    /// # Errors
+    /// Why the last exchange gave no credential; for a moment after a failure without asking again.
+    pub async fn get(&self) -> Result<Lease, ExchangeError> {
+        let mut flight = match self.shared.look(SystemTime::now(), Instant::now()) {
+            Look::Lease(lease) => return Ok(lease),
+            Look::Failure(failure) => return Err(failure.into()),
+            Look::Wait(flight) => flight,
+        };
+        match flight.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(lease))) => Ok(lease.clone()),
+            Ok(Some(Err(failure))) => Err(failure.clone().into()),
+            // The sender is gone without a word: the exchange panicked.
+            Ok(None) | Err(_) => Err(ExchangeError { reason: Reason::Internal, source: None }),
+        }
+    }
+}
+
+struct Shared {
+    source: Arc<dyn IdentitySource>,
+    exchange: Arc<dyn CredentialExchange>,
+    target: Arc<Target>,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+type Flight = watch::Receiver<Option<Result<Lease, Failure>>>;
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    flight: Option<Flight>,
+    failed: Option<Failed>,
+}
+
+struct Held {
+    lease: Lease,
+    renew_at: SystemTime,
+}
+
+/// The last exchange, where it failed.
+struct Failed {
+    failure: Failure,
+    at: Instant,
+    /// How many failed in a row.
+    count: u32,
+}
+
+impl Failed {
+    /// For how long nobody is asked again: longer and longer while an old credential serves, short while nothing does.
+    fn pause(&self, serves: bool) -> Duration {
+        match (serves, is_transient(self.failure.reason)) {
+            (true, _) => RENEWAL_PAUSE_MIN.saturating_mul(1 << (self.count.saturating_sub(1)).min(4)).min(RENEWAL_PAUSE_MAX),
+            (false, true) => TRANSIENT_PAUSE,
+            (false, false) => DENIED_PAUSE,
+        }
+    }
+}
+
+/// A failure that many may be told of.
+#[derive(Debug, Clone)]
+struct Failure {
+    reason: Reason,
+    cause: Option<Arc<str>>,
+}
+
+enum Look {
+    Lease(Lease),
+    Failure(Failure),
+    Wait(Flight),
+}
+
+impl Shared {
+    fn look(self: &Arc<Self>, now: SystemTime, instant: Instant) -> Look {
+        let mut state = self.state();
+        let held = state.held.as_ref().filter(|held| held.lease.is_usable(now));
+        let is_paused = state.failed.as_ref().is_some_and(|failed| instant < failed.at + failed.pause(held.is_some()));
+        if let Some(held) = held {
+            let lease = held.lease.clone();
+            if now >= held.renew_at && !is_paused {
+                self.join_flight(&mut state);
+            }
+            return Look::Lease(lease);
+        }
+        match &state.failed {
+            Some(failed) if is_paused => Look::Failure(failed.failure.clone()),
+            Some(_) | None => Look::Wait(self.join_flight(&mut state)),
+        }
+    }
+
+    /// The exchange that is under way, or a new one in a task of its own, so that no caller's end is its end.
+    fn join_flight(self: &Arc<Self>, state: &mut State) -> Flight {
+        // A flight without a sender has ended without landing: its task panicked.
+        if let Some(flight) = state.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
+            return flight.clone();
+        }
+        let (land, flight) = watch::channel(None);
+        state.flight = Some(flight.clone());
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let result = shared.fly().await;
+            shared.land(&result);
+            // Nobody may be waiting any more; the next caller finds the result in the state.
+            let _ = land.send(Some(result));
+        });
+        flight
+    }
+
+    async fn fly(&self) -> Result<Lease, Failure> {
+        let kind = self.exchange.kind();
+        let timer = self.metrics.exchange_duration.with_label_values(&[kind]).start_timer();
+        let result = match timeout(EXCHANGE_TIME_MAX, self.attempts()).await {
+            Ok(result) => result,
+            Err(_) => Err(ExchangeError::new(Reason::ExchangeUnreachable, "it took over 15 s")),
+        };
+        timer.observe_duration();
+        let outcome = result.as_ref().map_or_else(|error| error.reason.code(), |_| "ok");
+        self.metrics.exchange_total.with_label_values(&[kind, outcome]).inc();
+        result.map_err(Failure::from)
+    }
+
+    async fn attempts(&self) -> Result<Lease, ExchangeError> {
+        let mut pauses = ATTEMPT_PAUSES.into_iter();
+        let mut proof = self.source.prove().await?;
+        loop {
+            let error = match self.exchange_once(&proof).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            sleep(pause).await;
+            let newer = self.source.prove().await?;
+            // What was refused is worth another attempt only if the token has been replaced in the meantime.
+            if !is_transient(error.reason) && newer.token.expose() == proof.token.expose() {
+                return Err(error);
+            }
+            proof = newer;
+        }
+    }
+
+    async fn exchange_once(&self, proof: &Proof) -> Result<Lease, ExchangeError> {
+        let credential = self.exchange.exchange(proof, &self.target).await?;
+        Ok(Lease { principal: Arc::clone(&proof.principal), credential: Arc::new(credential) })
+    }
+
+    fn land(&self, result: &Result<Lease, Failure>) {
+        let mut state = self.state();
+        state.flight = None;
+        match result {
+            Ok(lease) => {
+                state.failed = None;
+                self.metrics.credential_expiry.with_label_values(&[&self.target.name]).set(unix_seconds(lease.expires_at()));
+                state.held = Some(Held { renew_at: renew_at(lease), lease: lease.clone() });
+            }
+            Err(failure) => {
+                let count = state.failed.as_ref().map_or(1, |failed| failed.count.saturating_add(1));
+                state.failed = Some(Failed { failure: failure.clone(), at: Instant::now(), count });
+                let (target, reason, cause) = (&self.target.name, failure.reason.code(), failure.cause.as_deref());
+                tracing::warn!(target_name = %target, reason, cause, count, "no new credential");
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        let mut causes = Vec::new();
+        let mut next: Option<&(dyn std::error::Error + 'static)> = error.source.as_deref().map(|source| source as _);
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let cause = (!causes.is_empty()).then(|| causes.join(": ").into());
+        Self { reason: error.reason, cause }
+    }
+}
+
+impl From<Failure> for ExchangeError {
+    fn from(failure: Failure) -> Self {
+        Self { reason: failure.reason, source: failure.cause.map(|cause| cause.to_string().into()) }
+    }
+}
+
+/// Whether the failure may pass by itself.
+fn is_transient(reason: Reason) -> bool {
+    matches!(reason, Reason::ExchangeUnreachable | Reason::IssuerUnreachable | Reason::TokenUnreadable)
+}
+
+/// Three quarters of the life, less up to a tenth at random so that a fleet does not renew as one.
+fn renew_at(lease: &Lease) -> SystemTime {
+    let issued_at = lease.credential.issued_at;
+    let life = lease.expires_at().duration_since(issued_at).unwrap_or_default();
+    let per_mille = u32::try_from(RandomState::new().build_hasher().finish() % 100).unwrap_or(0);
+    issued_at + life * (750 - per_mille) / 1000
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests;

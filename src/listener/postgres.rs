@@ -1,0 +1,353 @@
+//! The PostgreSQL door: from an accepted socket to a session that the gate watches.
+//!
+//! The life of a connection, top to bottom: [`startup`] settles encryption and reads what the client wants,
+//! [`authentication`] lets the client in, the credential cache says who it is and logs in [`upstream`], and
+//! [`session`] relays until the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::audit::SessionFacts;
+use crate::audit::log::{AuditLog, Note};
+use crate::credential;
+use crate::fault::{Fault, Reason};
+use crate::identity::Principal;
+use crate::policy::{AccessRequest, Verdict};
+use crate::warehouse::postgres::Flavor;
+
+mod authentication;
+mod cancel;
+mod flow;
+mod from_client;
+mod from_server;
+mod message;
+mod names;
+mod parameters;
+mod refuse;
+mod scram;
+mod session;
+mod settings;
+mod startup;
+mod statement;
+mod upstream;
+mod wire;
+
+use self::authentication::Authentication;
+use self::cancel::{Key, Registered, Sessions};
+use self::flow::Flow;
+use self::message::{Severity, write_error};
+use self::parameters::Asked;
+use self::refuse::Probe;
+use self::session::{Session, Surroundings, Tally};
+use self::startup::{Encryption, Opening, Startup, Unopened, Wire};
+use self::upstream::{LoginFailure, Ready, Upstream, Wish};
+use self::wire::Reader;
+use super::{Parts, Settings, TlsMode};
+use crate::tls::Acceptor;
+
+/// Serves the connections of one listener.
+pub(super) struct Door {
+    name: String,
+    role: String,
+    flavor: Flavor,
+    encryption: Encryption,
+    authentication: Authentication,
+    credentials: credential::cache::Cache,
+    exchange: &'static str,
+    upstream: Arc<Upstream>,
+    sessions: Arc<Sessions>,
+    around: Surroundings,
+    last_credential: std::sync::Mutex<String>,
+}
+
+/// What is known of a connection that got no session.
+#[derive(Default)]
+struct Refused {
+    user: Option<String>,
+    database: Option<String>,
+    principal: Option<Arc<Principal>>,
+    server_error: Option<bytes::Bytes>,
+}
+
+impl Door {
+    /// A door for a listener.
+    ///
+    /// # Errors
+    /// The listener's certificate cannot be used, or the system has no randomness.
+    pub(super) fn new(settings: &Settings, parts: Parts, flavor: Flavor) -> Result<Self, Fault> {
+        let internal = |error: aws_lc_rs::error::Unspecified| Fault::new(Reason::Internal).because(error);
+        let acceptor =
+            |settings| Acceptor::new(settings, parts.trust).map(Arc::new).map_err(|error| Fault::new(Reason::Internal).because(error));
+        let encryption = match &settings.tls {
+            None => Encryption::Off,
+            Some(tls) => match tls.mode {
+                TlsMode::Offer => Encryption::Offered(acceptor(&tls.files)?),
+                TlsMode::Require => Encryption::Required(acceptor(&tls.files)?),
+            },
+        };
+        Ok(Self {
+            name: settings.name().to_owned(),
+            role: parts.role,
+            flavor,
+            encryption,
+            authentication: match &settings.authentication {
+                super::Authentication::Trust => Authentication::Trust,
+                super::Authentication::Scram { secret_file } => Authentication::Scram(secret_file.clone()),
+            },
+            exchange: parts.exchange,
+            credentials: parts.credentials,
+            upstream: Arc::new(Upstream { target: parts.target, tls: parts.tls, connect_timeout: parts.limits.connect_timeout.0 }),
+            sessions: parts.cancellation.0.postgres,
+            around: Surroundings {
+                gate: parts.gate,
+                analyses: parts.analyses,
+                dialect: parts.kind.dialect,
+                probe: Probe::new().map_err(internal)?,
+                limits: parts.limits,
+                metrics: parts.metrics,
+                drain: parts.drain,
+            },
+            last_credential: std::sync::Mutex::default(),
+        })
+    }
+
+    /// Serves one connection to its end, and says how it ended: `closed`, or a reason code.
+    pub(super) async fn serve(&self, socket: TcpStream, client_address: SocketAddr) -> &'static str {
+        match self.open(socket).await {
+            Ok((Opening::Cancel(key), wire)) => self.cancel(key, wire).await,
+            Ok((Opening::Session(startup), wire)) => self.session(startup, wire, client_address).await,
+            Err(unopened) => {
+                let Unopened { fault, wire } = *unopened;
+                self.refuse(&fault, Refused::default(), wire, client_address).await
+            }
+        }
+    }
+
+    /// Says why a connection gets no slot, in the client's protocol. Waits for the client's first packet, but not for long.
+    pub(super) async fn turn_away(&self, socket: TcpStream, client_address: SocketAddr, reason: Reason) {
+        let fault = Fault::new(reason).about("limits.connections_max");
+        let wire = match self.open(socket).await {
+            Ok((_, wire)) => Some(wire),
+            Err(unopened) => unopened.wire,
+        };
+        self.refuse(&fault, Refused::default(), wire, client_address).await;
+    }
+
+    async fn open(&self, socket: TcpStream) -> Result<(Opening, Wire), Box<Unopened>> {
+        let failed = |fault: Fault| Unopened::new(fault, None);
+        socket.set_nodelay(true).map_err(|error| failed(Fault::new(Reason::ClientClosed).because(error)))?;
+        let opened = timeout(self.around.limits.handshake_timeout.0, startup::open(socket, &self.encryption)).await;
+        opened.unwrap_or_else(|_| Err(failed(Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))))
+    }
+
+    async fn cancel(&self, key: Key, mut wire: Wire) -> &'static str {
+        let outcome = match self.sessions.find(key) {
+            Some(upstream) => match cancel::forward(key, &upstream).await {
+                Ok(()) => "cancel",
+                Err(fault) => {
+                    tracing::warn!(listener = self.name, fault = fault.chain(), "a cancel request was not forwarded");
+                    fault.reason.code()
+                }
+            },
+            // PostgreSQL too says nothing to a key that it does not know.
+            None => "cancel-unknown",
+        };
+        // The client only waits for the connection to close.
+        let _gone = wire.from.shutdown().await;
+        outcome
+    }
+
+    async fn session(&self, startup: Startup, mut wire: Wire, client_address: SocketAddr) -> &'static str {
+        let mut refused =
+            Refused { user: Some(startup.user.clone()), database: startup.database.clone(), principal: None, server_error: None };
+        let begun = match self.begin(&startup, &mut wire, client_address, &mut refused).await {
+            Ok(begun) => begun,
+            Err(fault) => return self.refuse(&fault, refused, Some(wire), client_address).await,
+        };
+        let started = Instant::now();
+        let Begun { session, server, greeting, flow, _registered } = begun;
+        let ended = match wire.from.write_all(&greeting).await {
+            Ok(()) => session::run(wire, server, flow, &session, &self.around).await,
+            Err(error) => Err(Fault::new(Reason::ClientClosed).because(error)),
+        };
+        let end = match &ended {
+            Ok(()) => "closed",
+            Err(fault) => {
+                self.log(fault, client_address);
+                fault.reason.code()
+            }
+        };
+        self.note_end(&session, end, started.elapsed());
+        end
+    }
+
+    fn note_end(&self, session: &Session, end: &str, duration: Duration) {
+        let [executions, denied, bytes_to_target, bytes_to_client] =
+            [&session.tally.executions, &session.tally.denied, &session.tally.bytes_to_target, &session.tally.bytes_to_client]
+                .map(|number| number.load(Ordering::Relaxed));
+        let relayed = &self.around.metrics.relayed_bytes;
+        relayed.with_label_values(&["to_target"]).inc_by(bytes_to_target);
+        relayed.with_label_values(&["to_client"]).inc_by(bytes_to_client);
+        let note = Note::SessionEnded { session: &session.facts.id, end, executions, denied, bytes_to_target, bytes_to_client, duration };
+        if let Err(error) = self.audit().note_later(note) {
+            tracing::warn!(listener = self.name, %error, "the end of a session was not recorded");
+        }
+    }
+
+    /// Everything between the startup message and the first ReadyForQuery.
+    async fn begin(&self, startup: &Startup, wire: &mut Wire, client_address: SocketAddr, refused: &mut Refused) -> Result<Begun, Fault> {
+        let limit = self.around.limits.handshake_timeout.0;
+        timeout(limit, authentication::authenticate(wire, &self.authentication))
+            .await
+            .map_err(|_| Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))??;
+        let database = match &startup.database {
+            Some(database) => database.clone(),
+            None if self.flavor.database_defaults_to_user => startup.user.clone(),
+            None => return Err(Fault::new(Reason::UnknownDatabase)),
+        };
+        let asked = parameters::read(&startup.parameters)?;
+        let lease = self.credentials.get().await.map_err(Fault::from)?;
+        refused.principal = Some(Arc::clone(&lease.principal));
+        self.note_exchange(&lease).await?;
+        self.judge(&lease.principal, &database, &asked)?;
+        let wish = Wish { role: &self.role, database: &database, parameters: &startup.parameters };
+        let ready = upstream::log_in(&self.upstream, &lease.credential, &wish).await;
+        let ready = ready.map_err(|LoginFailure { fault, server_error }| {
+            refused.server_error = server_error;
+            fault
+        })?;
+        let Ready { wire: server, greeting, key, settings } = ready;
+        let facts = SessionFacts {
+            id: self.audit().session_id(),
+            principal: lease.principal,
+            target: Arc::clone(&self.upstream.target),
+            database,
+            role: self.role.clone(),
+            client_user: startup.user.clone(),
+            application_name: asked.application_name,
+            client_address: Some(client_address),
+            server_process_id: key.map(|key| key.process_id),
+            credential: lease.credential.id.clone(),
+        };
+        self.audit().note(Note::SessionStarted(&facts)).await?;
+        Ok(Begun {
+            session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path, tally: Tally::default() },
+            server,
+            greeting,
+            flow: Flow::new(settings),
+            _registered: key.map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
+        })
+    }
+
+    /// Records a credential when it is first used.
+    async fn note_exchange(&self, lease: &credential::cache::Lease) -> Result<(), Fault> {
+        {
+            let mut last = self.last_credential.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *last == lease.credential.id {
+                return Ok(());
+            }
+            last.clone_from(&lease.credential.id);
+        }
+        let note = Note::CredentialExchanged {
+            exchange: self.exchange,
+            credential: &lease.credential.id,
+            expires_at: lease.credential.expires_at,
+            target: &self.upstream.target,
+            principal: &lease.principal,
+        };
+        self.audit().note(note).await?;
+        Ok(())
+    }
+
+    /// Whether policy lets the principal connect at all, and with these parameters.
+    fn judge(&self, principal: &Principal, database: &str, asked: &Asked) -> Result<(), Fault> {
+        let decision = self.around.gate.decide_session(&AccessRequest {
+            principal,
+            target: &self.upstream.target,
+            database,
+            role: &self.role,
+            unqualified_schema: None,
+            effects: &asked.effects,
+            dbt: None,
+        });
+        match (decision.verdict, decision.denial) {
+            (Verdict::Allowed | Verdict::Observed, _) => Ok(()),
+            (Verdict::Denied, Some(denial)) => Err(Fault::new(denial.reason).about(denial.sentence)),
+            (Verdict::Denied, None) => Err(Fault::new(Reason::PolicyDenied)),
+        }
+    }
+
+    fn audit(&self) -> &AuditLog {
+        self.around.gate.audit()
+    }
+
+    /// Tells, counts, logs and records that a connection got no session.
+    async fn refuse(&self, fault: &Fault, refused: Refused, wire: Option<Wire>, client_address: SocketAddr) -> &'static str {
+        let row = fault.reason.row();
+        self.around.metrics.refusals_total.with_label_values(&[row.code, row.blame.as_str()]).inc();
+        self.log(fault, client_address);
+        let note = Note::SessionRefused {
+            reason: fault.reason,
+            about: fault.about.as_deref(),
+            listener: &self.name,
+            client_address: Some(client_address),
+            client_user: refused.user.as_deref(),
+            database: refused.database.as_deref(),
+            principal: refused.principal.as_deref(),
+        };
+        let record = match self.audit().note(note).await {
+            Ok(record) => Some(record.to_string()),
+            Err(error) => {
+                tracing::warn!(listener = self.name, %error, "a refused connection was not recorded");
+                None
+            }
+        };
+        if let Some(mut wire) = wire
+            && fault.reason != Reason::ClientClosed
+        {
+            let mut out = BytesMut::new();
+            match refused.server_error {
+                Some(theirs) => out.extend_from_slice(&theirs),
+                None => write_error(&mut out, Severity::Fatal, fault, record.as_deref()),
+            }
+            // A client that does not read why it was refused is not waited for.
+            let told = async {
+                wire.from.write_all(&out).await?;
+                wire.from.shutdown().await
+            };
+            let _told = timeout(self.around.limits.handshake_timeout.0, told).await;
+        }
+        row.code
+    }
+
+    fn log(&self, fault: &Fault, client_address: SocketAddr) {
+        let (listener, reason, chain) = (&self.name, fault.reason.code(), fault.chain());
+        if matches!(fault.reason, Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout) {
+            tracing::debug!(listener, %client_address, reason, chain, "a session ended");
+        } else {
+            tracing::warn!(listener, %client_address, reason, chain, "a connection was refused or ended");
+        }
+    }
+}
+
+/// A session that can start.
+struct Begun {
+    session: Session,
+    server: Reader<crate::tls::stream::Stream>,
+    greeting: bytes::Bytes,
+    flow: Flow,
+    _registered: Option<Registered>,
+}
+
+/// The keys of all sessions, shared by the listeners of a program: a cancel request may come in on any of them.
+#[derive(Clone, Default)]
+pub(super) struct Cancellation {
+    postgres: Arc<Sessions>,
+}

@@ -1,0 +1,94 @@
+//! The client's own login towards the proxy.
+//!
+//! Source: PostgreSQL 18 documentation, sections 54.2.1 and 54.3.1.
+
+use std::path::PathBuf;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::AsyncWriteExt;
+
+use super::message::{Fields, put_string, write};
+use super::scram::{MECHANISM, Verifier};
+use super::startup::Wire;
+use super::wire::WireError;
+use crate::fault::{Fault, Reason};
+use crate::secret::Secret;
+
+/// Longest SASL message that is read.
+const SASL_BYTES_MAX: usize = 2048;
+
+/// How a client shows that it may use the listener.
+pub(super) enum Authentication {
+    /// It reached the listener's loopback address.
+    Trust,
+    /// It knows the secret in this file, which is read for each login.
+    Scram(PathBuf),
+}
+
+/// Lets the client log in. On success the client is waiting for AuthenticationOk.
+///
+/// # Errors
+/// `ClientAuthentication`, or the client breaks the protocol or is gone.
+pub(super) async fn authenticate(wire: &mut Wire, authentication: &Authentication) -> Result<(), Fault> {
+    let file = match authentication {
+        Authentication::Trust => return Ok(()),
+        Authentication::Scram(file) => file,
+    };
+    let unreadable = |error: std::io::Error| failed().about("the listener's secret file cannot be read").because(error);
+    let secret = Secret::new(tokio::fs::read_to_string(file).await.map_err(unreadable)?);
+    let secret = Secret::from(secret.expose().trim());
+    if secret.expose().is_empty() {
+        return Err(failed().about("the listener's secret file is empty"));
+    }
+    scram(wire, &secret).await
+}
+
+fn failed() -> Fault {
+    Fault::new(Reason::ClientAuthentication)
+}
+
+async fn scram(wire: &mut Wire, secret: &Secret<String>) -> Result<(), Fault> {
+    let verifier = Verifier::new(secret).map_err(|error| failed().because(error))?;
+    send(wire, 10, |body| {
+        put_string(body, MECHANISM.as_bytes());
+        body.put_u8(0);
+    })
+    .await?;
+    let first = receive(wire).await?;
+    let mut fields = Fields(&first);
+    let mechanism = fields.string().ok_or_else(failed)?;
+    let length = fields.int32().ok_or_else(failed)?;
+    if mechanism != MECHANISM.as_bytes() || usize::try_from(length) != Ok(fields.0.len()) {
+        return Err(failed().about("not SCRAM-SHA-256"));
+    }
+    let challenge = verifier.challenge(text(fields.0)?).map_err(|error| failed().because(error))?;
+    send(wire, 11, |body| body.extend_from_slice(challenge.server_first.as_bytes())).await?;
+    let last = receive(wire).await?;
+    let proof = verifier.finish(&challenge, text(&last)?).map_err(|error| failed().because(error))?;
+    send(wire, 12, |body| body.extend_from_slice(proof.as_bytes())).await
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes).map_err(|error| failed().because(error))
+}
+
+async fn send(wire: &mut Wire, code: u32, data: impl FnOnce(&mut BytesMut)) -> Result<(), Fault> {
+    let mut out = BytesMut::new();
+    write(&mut out, b'R', |body| {
+        body.put_u32(code);
+        data(body);
+    });
+    let sent = async {
+        wire.from.write_all(&out).await?;
+        wire.from.flush().await
+    };
+    sent.await.map_err(|error: std::io::Error| Fault::new(Reason::ClientClosed).because(error))
+}
+
+async fn receive(wire: &mut Wire) -> Result<Vec<u8>, Fault> {
+    let message = wire.message(SASL_BYTES_MAX).await.map_err(WireError::by_client)?;
+    if message.kind != b'p' {
+        return Err(Fault::new(Reason::ProtocolViolation).about("a message other than SASL during login"));
+    }
+    Ok(message.body().to_vec())
+}

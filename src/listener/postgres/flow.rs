@@ -1,0 +1,340 @@
+//! Which reply belongs to what: the queue of replies that the server still owes, in order.
+//!
+//! Nothing here forges a reply. A refused statement is replaced by a probe that the server answers with an error,
+//! and that error is replaced by ours: so the transaction fails as it would have, and ReadyForQuery stays the server's.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::names::{Binding, Name, Names};
+use super::settings::ServerSettings;
+use crate::audit::{Outcome, Status};
+use crate::gate::Permit;
+
+/// Most replies that the server may owe; behind that, reading from the client waits.
+pub(super) const EXPECTED_MAX: usize = 10_000;
+
+/// SQLSTATE of a cancelled query (`query_canceled`, PostgreSQL docs, appendix A).
+const QUERY_CANCELED: &str = "57014";
+
+/// Something that the server owes a reply for.
+pub(super) enum Expected {
+    /// ParseComplete.
+    Parse(Name, Binding),
+    /// BindComplete.
+    Bind(Name, Binding),
+    /// RowDescription or NoData.
+    Describe,
+    /// CloseComplete.
+    Close,
+    /// The reply to Execute.
+    Execute(Running),
+    /// Everything up to ReadyForQuery, for a simple query or a FunctionCall.
+    Query(Running),
+    /// ReadyForQuery, for Sync.
+    Sync,
+    /// An error that stands in for our refusal; the bytes are what the client gets instead.
+    Refusal(Bytes),
+    /// No reply: the client began to send COPY data here.
+    CopyData,
+}
+
+/// An execution whose reply is under way.
+pub(super) struct Running {
+    permit: Permit,
+    tagged_rows: Option<u64>,
+    data_rows: u64,
+    bytes: u64,
+    sqlstate: Option<String>,
+}
+
+impl Running {
+    /// A permitted execution, about to be forwarded.
+    pub(super) fn new(permit: Permit) -> Self {
+        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None }
+    }
+
+    fn finish(self, how: Finish) {
+        let rows = self.tagged_rows.or((self.data_rows > 0).then_some(self.data_rows));
+        let status = match (how, self.sqlstate.as_deref()) {
+            (Finish::Skipped, _) => Status::Skipped,
+            (Finish::Replied, None) => Status::Completed,
+            (Finish::Replied, Some(QUERY_CANCELED)) => Status::Cancelled,
+            (Finish::Replied, Some(_)) => Status::Failed,
+        };
+        self.permit.finish(Outcome { status, rows, reply_bytes: self.bytes, sqlstate: self.sqlstate });
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Finish {
+    Replied,
+    Skipped,
+}
+
+/// What to do with a message of the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The client gets it as it is.
+    Forward,
+    /// The client gets these bytes instead.
+    Replace(Bytes),
+    /// It belongs to nothing: the two sides are out of step, and the session has to end.
+    OutOfStep,
+}
+
+/// What the two directions of a session share. Locked for moments, never across an await.
+pub(super) struct Flow {
+    queue: VecDeque<Expected>,
+    /// Prepared statements, of the protocol and of SQL: one name space, as in the server.
+    pub(super) statements: Names,
+    /// Portals.
+    pub(super) portals: Names,
+    /// What the server has reported of its settings.
+    pub(super) settings: ServerSettings,
+    /// How many errors the server has reported.
+    pub(super) errors: u64,
+    discarding: bool,
+    copy_in: bool,
+    transaction: u8,
+}
+
+impl Flow {
+    /// The flow of a session whose greeting was just relayed.
+    pub(super) fn new(settings: ServerSettings) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            statements: Names::default(),
+            portals: Names::default(),
+            settings,
+            errors: 0,
+            discarding: false,
+            copy_in: false,
+            transaction: b'I',
+        }
+    }
+
+    /// Whether the server owes nothing and no transaction is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.transaction == b'I'
+    }
+
+    /// Whether the server owes nothing.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether reading from the client has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= EXPECTED_MAX
+    }
+
+    /// Whether messages are thrown away until Sync, here as in the server, because one failed or was refused.
+    pub(super) fn is_discarding(&self) -> bool {
+        self.discarding
+    }
+
+    /// Notes what the message about to be forwarded will be answered with.
+    pub(super) fn expect(&mut self, expected: Expected) {
+        self.queue.push_back(expected);
+    }
+
+    /// Notes an execution about to be forwarded; false (and recorded as skipped) if an error came in between.
+    pub(super) fn expect_execution(&mut self, running: Running, wrap: fn(Running) -> Expected) -> bool {
+        if self.discarding {
+            running.finish(Finish::Skipped);
+            return false;
+        }
+        self.queue.push_back(wrap(running));
+        true
+    }
+
+    /// Notes a refusal in the extended protocol: the probe is about to be sent, and all until Sync is thrown away.
+    pub(super) fn expect_refusal(&mut self, refusal: Bytes) {
+        self.queue.push_back(Expected::Refusal(refusal));
+        self.discarding = true;
+    }
+
+    /// Notes a Sync about to be forwarded.
+    pub(super) fn expect_sync(&mut self) {
+        self.discarding = false;
+        // In the midst of COPY FROM STDIN the server ignores Sync (section 54.2.6).
+        if !self.copy_in {
+            self.queue.push_back(Expected::Sync);
+        }
+    }
+
+    /// Notes that the client begins to send COPY data.
+    pub(super) fn begin_copy_data(&mut self) {
+        self.copy_in = false;
+        if !self.queue.is_empty() {
+            self.queue.push_back(Expected::CopyData);
+        }
+    }
+
+    /// Takes in a message of the server: its type, its whole length, and its body as far as `peek` holds it.
+    pub(super) fn reply(&mut self, kind: u8, length: u64, peek: &Peek<'_>) -> Fate {
+        if let Some(Expected::Execute(running) | Expected::Query(running)) = self.queue.front_mut() {
+            running.bytes += length;
+            if kind == b'D' {
+                running.data_rows += 1;
+            }
+        }
+        let fate = self.settle(kind, peek);
+        // The mark of COPY data has done its duty once it is the first in the queue.
+        while matches!(self.queue.front(), Some(Expected::CopyData)) {
+            self.queue.pop_front();
+        }
+        fate
+    }
+
+    fn settle(&mut self, kind: u8, peek: &Peek<'_>) -> Fate {
+        match (kind, peek) {
+            (b'D' | b'd' | b'c' | b'H' | b'N' | b'A' | b't' | b'V', _) => Fate::Forward,
+            (b'S', Peek::Setting(body)) => {
+                self.settings.learn(body);
+                Fate::Forward
+            }
+            (b'1' | b'2' | b'3' | b'n' | b'T', _) => self.acknowledged(kind),
+            (b'C' | b's' | b'I', _) => self.executed(kind, peek),
+            (b'G', _) => self.copy_in_started(),
+            (b'E', Peek::Error(sqlstate)) => self.failed(*sqlstate),
+            (b'Z', Peek::Transaction(status)) => self.ready(*status),
+            _ => Fate::OutOfStep,
+        }
+    }
+
+    fn acknowledged(&mut self, kind: u8) -> Fate {
+        match (kind, self.queue.front()) {
+            // The row descriptions inside a simple query's reply.
+            (b'T', Some(Expected::Query(_))) => return Fate::Forward,
+            (b'1', Some(Expected::Parse(name, binding))) => self.statements.confirm(name, *binding),
+            (b'2', Some(Expected::Bind(name, binding))) => self.portals.confirm(name, *binding),
+            (b'3', Some(Expected::Close)) | (b'n' | b'T', Some(Expected::Describe)) => {}
+            _ => return Fate::OutOfStep,
+        }
+        self.queue.pop_front();
+        Fate::Forward
+    }
+
+    fn executed(&mut self, kind: u8, peek: &Peek<'_>) -> Fate {
+        match self.queue.front_mut() {
+            Some(Expected::Query(running)) if kind != b's' => {
+                if let Peek::Tag(Some(rows)) = peek {
+                    running.tagged_rows = Some(running.tagged_rows.unwrap_or(0) + rows);
+                }
+                Fate::Forward
+            }
+            Some(Expected::Execute(running)) => {
+                if let Peek::Tag(rows) = peek {
+                    running.tagged_rows = *rows;
+                }
+                self.copy_in = false;
+                if let Some(Expected::Execute(running)) = self.queue.pop_front() {
+                    running.finish(Finish::Replied);
+                }
+                Fate::Forward
+            }
+            _ => Fate::OutOfStep,
+        }
+    }
+
+    /// The server waits for COPY data. In the extended protocol it ignores every Sync until the data ends, and clients
+    /// such as libpq have sent one already.
+    fn copy_in_started(&mut self) -> Fate {
+        match self.queue.front() {
+            Some(Expected::Query(_)) => Fate::Forward,
+            Some(Expected::Execute(_)) => {
+                let data = self.queue.iter().position(|expected| matches!(expected, Expected::CopyData));
+                let before_data = data.unwrap_or(self.queue.len());
+                self.copy_in = data.is_none();
+                let mut place = 0;
+                self.queue.retain(|expected| {
+                    place += 1;
+                    place > before_data || !matches!(expected, Expected::Sync)
+                });
+                Fate::Forward
+            }
+            _ => Fate::OutOfStep,
+        }
+    }
+
+    fn failed(&mut self, sqlstate: Option<&str>) -> Fate {
+        self.errors += 1;
+        self.copy_in = false;
+        match self.queue.front_mut() {
+            Some(Expected::Query(running)) => {
+                running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
+                Fate::Forward
+            }
+            // A failing commit, or the server is going away.
+            Some(Expected::Sync) | None => Fate::Forward,
+            Some(Expected::Refusal(_)) => match self.queue.pop_front() {
+                Some(Expected::Refusal(ours)) => {
+                    self.skip_to_sync();
+                    Fate::Replace(ours)
+                }
+                _ => Fate::OutOfStep,
+            },
+            Some(Expected::Execute(running)) => {
+                running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
+                if let Some(Expected::Execute(running)) = self.queue.pop_front() {
+                    running.finish(Finish::Replied);
+                }
+                self.skip_to_sync();
+                Fate::Forward
+            }
+            Some(Expected::Parse(..) | Expected::Bind(..) | Expected::Describe | Expected::Close | Expected::CopyData) => {
+                self.skip_to_sync();
+                Fate::Forward
+            }
+        }
+    }
+
+    /// What the server throws away after an error, we do too: all until Sync.
+    fn skip_to_sync(&mut self) {
+        while let Some(expected) = self.queue.pop_front() {
+            match expected {
+                Expected::Sync => {
+                    self.queue.push_front(Expected::Sync);
+                    return;
+                }
+                Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
+                Expected::Parse(..)
+                | Expected::Bind(..)
+                | Expected::Describe
+                | Expected::Close
+                | Expected::Refusal(_)
+                | Expected::CopyData => {}
+            }
+        }
+        self.discarding = true;
+    }
+
+    fn ready(&mut self, status: u8) -> Fate {
+        self.transaction = status;
+        match self.queue.pop_front() {
+            Some(Expected::Query(running)) => {
+                running.finish(Finish::Replied);
+                Fate::Forward
+            }
+            Some(Expected::Sync) => Fate::Forward,
+            Some(_) | None => Fate::OutOfStep,
+        }
+    }
+}
+
+/// What had to be read of a message's body.
+pub(super) enum Peek<'a> {
+    /// Nothing.
+    Nothing,
+    /// The rows in a command tag.
+    Tag(Option<u64>),
+    /// A ParameterStatus body.
+    Setting(&'a [u8]),
+    /// The SQLSTATE of an error.
+    Error(Option<&'a str>),
+    /// The transaction status of ReadyForQuery.
+    Transaction(u8),
+}

@@ -1,0 +1,158 @@
+//! The prepared statements and portals of a session, and what stands behind each name.
+//!
+//! A name is followed one-sidedly: while it is not certain which of several statements the server has behind it
+//! (a Parse or Bind may have failed), all of them count.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dbt::Attribution;
+use crate::sql::{Analysis, Effect};
+
+/// Longest name that PostgreSQL tells apart (`NAMEDATALEN` - 1); it cuts longer ones, and so do we.
+const NAME_BYTES_MAX: usize = 63;
+
+/// A statement that was prepared, by Parse or by `PREPARE`.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Its text.
+    pub(super) sql: Arc<str>,
+    /// What it would do.
+    pub(super) analysis: Arc<Analysis>,
+    /// What dbt claims about it.
+    pub(super) dbt: Option<Arc<Attribution>>,
+}
+
+impl Prepared {
+    /// Every effect of it.
+    pub(super) fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.analysis.statements.iter().flat_map(|statement| &statement.effects)
+    }
+}
+
+/// A name as the server compares it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Name(Box<[u8]>);
+
+impl Name {
+    /// The name, cut as the server cuts it.
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.get(..NAME_BYTES_MAX).unwrap_or(bytes).into())
+    }
+}
+
+/// Marks one binding of a name, so that its confirmation can be told from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Binding(u64);
+
+struct Candidate {
+    binding: Binding,
+    /// How many errors the server had reported when this was sent.
+    errors: u64,
+    prepared: Arc<Prepared>,
+}
+
+/// Names of one kind (statements or portals) and what may stand behind them.
+#[derive(Default)]
+pub(super) struct Names {
+    entries: HashMap<Name, Vec<Candidate>>,
+    next: u64,
+}
+
+impl Names {
+    /// How many names are known.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Notes that the client asked for `prepared` behind `name`, when the server had reported `errors` errors.
+    pub(super) fn bind(&mut self, name: Name, prepared: Arc<Prepared>, errors: u64) -> Binding {
+        self.next += 1;
+        let binding = Binding(self.next);
+        let candidates = self.entries.entry(name).or_default();
+        match candidates.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.prepared, &prepared) => {
+                last.binding = binding;
+                last.errors = errors;
+            }
+            _ => candidates.push(Candidate { binding, errors, prepared }),
+        }
+        binding
+    }
+
+    /// The server has confirmed a binding: what stood behind the name before is gone.
+    pub(super) fn confirm(&mut self, name: &Name, binding: Binding) {
+        if let Some(candidates) = self.entries.get_mut(name) {
+            candidates.retain(|candidate| candidate.binding >= binding);
+        }
+    }
+
+    /// Forgets a name that the client closes. Using it again is using an unknown name, which is opaque.
+    pub(super) fn close(&mut self, name: &Name) {
+        self.entries.remove(name);
+    }
+
+    /// What may stand behind a name, the newest last, when the server has reported `errors` errors. Empty: unknown.
+    ///
+    /// Without an error since the newest binding it is that one alone: should it still fail, the server skips its use too.
+    pub(super) fn find(&self, name: &Name, errors: u64) -> Vec<Arc<Prepared>> {
+        let Some(candidates) = self.entries.get(name) else { return Vec::new() };
+        match candidates.last() {
+            Some(last) if last.errors == errors => vec![Arc::clone(&last.prepared)],
+            _ => candidates.iter().map(|candidate| Arc::clone(&candidate.prepared)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Name, Names, Prepared};
+    use crate::sql::Analysis;
+
+    fn prepared(sql: &str) -> Arc<Prepared> {
+        Arc::new(Prepared { sql: sql.into(), analysis: Arc::new(Analysis::default()), dbt: None })
+    }
+
+    fn texts(names: &Names, errors: u64) -> Vec<String> {
+        names.find(&Name::new(b"s"), errors).iter().map(|p| p.sql.to_string()).collect()
+    }
+
+    #[test]
+    fn after_an_error_all_that_may_stand_behind_a_name_counts_until_the_server_confirms() {
+        let mut names = Names::default();
+        let first = names.bind(Name::new(b"s"), prepared("a"), 0);
+        names.confirm(&Name::new(b"s"), first);
+        names.bind(Name::new(b"s"), prepared("b"), 0);
+        assert_eq!(texts(&names, 0), ["b"]);
+        assert_eq!(texts(&names, 1), ["a", "b"]);
+        let third = names.bind(Name::new(b"s"), prepared("c"), 1);
+        names.confirm(&Name::new(b"s"), third);
+        assert_eq!(texts(&names, 5), ["c"]);
+    }
+
+    #[test]
+    fn a_confirmation_keeps_what_was_bound_after_it() {
+        let mut names = Names::default();
+        let first = names.bind(Name::new(b"s"), prepared("a"), 0);
+        names.bind(Name::new(b"s"), prepared("b"), 0);
+        names.confirm(&Name::new(b"s"), first);
+        assert_eq!(texts(&names, 1), ["a", "b"]);
+    }
+
+    #[test]
+    fn names_are_cut_where_the_server_cuts_them() {
+        let long = [b'x'; 80];
+        assert_eq!(Name::new(&long), Name::new(&long[..63]));
+    }
+
+    #[test]
+    fn a_closed_name_is_unknown() {
+        let mut names = Names::default();
+        names.bind(Name::new(b"s"), prepared("a"), 0);
+        names.close(&Name::new(b"s"));
+        assert!(texts(&names, 0).is_empty());
+        assert_eq!(names.len(), 0);
+    }
+}

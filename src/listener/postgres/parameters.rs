@@ -1,0 +1,137 @@
+//! The client's startup parameters: what they would do, judged like the `SET` that they are.
+//!
+//! Source: PostgreSQL 18 documentation, section 54.7, "StartupMessage"; `pg_split_opts` in its source for `options`.
+
+use crate::fault::{Fault, Reason};
+use crate::sql::{self, Effect};
+
+/// What the startup parameters ask for.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Asked {
+    /// Effects that policy has to allow.
+    pub(super) effects: Vec<Effect>,
+    /// The one schema of the search path, if they set it to just one.
+    pub(super) search_path: Option<String>,
+    /// `application_name`.
+    pub(super) application_name: Option<String>,
+}
+
+/// Reads the parameters.
+///
+/// # Errors
+/// `StartupParameterRefused` for replication and for command-line options that are not `-c name=value`.
+pub(super) fn read(parameters: &[(String, String)]) -> Result<Asked, Fault> {
+    let mut asked = Asked::default();
+    for (name, value) in parameters {
+        match name.as_str() {
+            "options" => {
+                for (name, value) in split_options(value)? {
+                    asked.set(&name, &value);
+                }
+            }
+            "replication" => {
+                if !matches!(value.as_str(), "false" | "off" | "no" | "0") {
+                    return Err(refused("replication"));
+                }
+            }
+            name => asked.set(name, value),
+        }
+    }
+    Ok(asked)
+}
+
+fn refused(parameter: &str) -> Fault {
+    Fault::new(Reason::StartupParameterRefused).about(parameter)
+}
+
+impl Asked {
+    fn set(&mut self, name: &str, value: &str) {
+        let name = name.to_ascii_lowercase().replace('-', "_");
+        match name.as_str() {
+            "search_path" => self.search_path = single_schema(value),
+            "application_name" => self.application_name = Some(value.to_owned()),
+            // Reading SQL depends on the encoding that the server reports, so any may be asked for here.
+            "client_encoding" => {}
+            _ => self.effects.extend(sql::parameter_effect(&name, value)),
+        }
+    }
+}
+
+/// The schema of a search path with just one, written plainly.
+fn single_schema(path: &str) -> Option<String> {
+    let name = path.trim();
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    (plain && !name.is_empty()).then(|| name.to_owned())
+}
+
+/// The settings in `options`: words split at white space, a backslash keeps the next character.
+fn split_options(options: &str) -> Result<Vec<(String, String)>, Fault> {
+    let mut words = split_words(options).into_iter();
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let setting = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(setting), _) => setting.to_owned(),
+            (None, Some("")) => words.next().ok_or_else(|| refused("options"))?,
+            (None, Some(setting)) => setting.to_owned(),
+            (None, None) => return Err(refused("options other than -c name=value")),
+        };
+        let (name, value) = setting.split_once('=').ok_or_else(|| refused("options without a value"))?;
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+fn split_words(options: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = options.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            c if c.is_ascii_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read, split_words};
+    use crate::fault::Reason;
+    use crate::sql::Effect;
+
+    fn asked(parameters: &[(&str, &str)]) -> Result<super::Asked, Reason> {
+        let owned: Vec<_> = parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        read(&owned).map_err(|fault| fault.reason)
+    }
+
+    #[test]
+    fn options_are_split_as_the_server_splits_them() {
+        assert_eq!(split_words(r"-c a=b\ c  --d=e\\"), ["-c", "a=b c", r"--d=e\"]);
+    }
+
+    #[test]
+    fn a_search_path_of_one_schema_is_known_and_others_are_not() {
+        assert_eq!(asked(&[("options", "-c search_path=analytics")]).unwrap().search_path.as_deref(), Some("analytics"));
+        assert_eq!(asked(&[("search_path", "a, b")]).unwrap().search_path, None);
+        assert_eq!(asked(&[("search_path", "\"$user\"")]).unwrap().search_path, None);
+    }
+
+    #[test]
+    fn a_role_in_a_parameter_or_option_is_an_effect() {
+        for parameters in [[("role", "admin")], [("options", "-crole=admin")], [("options", "--ROLE=admin")]] {
+            let effects = asked(&parameters).unwrap().effects;
+            assert_eq!(effects, [Effect::Role { role: Some("admin".to_owned()) }], "{parameters:?}");
+        }
+    }
+
+    #[test]
+    fn replication_and_bare_options_are_refused() {
+        for parameters in [[("replication", "database")], [("options", "-d 5")], [("options", "-c")], [("options", "-c role")]] {
+            assert_eq!(asked(&parameters), Err(Reason::StartupParameterRefused), "{parameters:?}");
+        }
+        assert!(asked(&[("replication", "false"), ("application_name", "dbt")]).is_ok());
+    }
+}

@@ -1,0 +1,240 @@
+//! The first packets of a connection: encryption requests, a cancel request, or the startup message.
+//!
+//! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.8 to 54.2.11 and 54.7.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::cancel::Key;
+use super::message::{Fields, STARTUP_BYTES_MAX, put_string, request, write};
+use super::wire::{Reader, WireError};
+use crate::fault::{Fault, Reason};
+use crate::tls::Acceptor;
+use crate::tls::stream::Stream;
+
+/// A client connection whose encryption is settled.
+pub(super) type Wire = Reader<Stream>;
+
+/// What a connection is for.
+pub(super) enum Opening {
+    /// A session.
+    Session(Startup),
+    /// A request to cancel what another connection runs.
+    Cancel(Key),
+}
+
+/// What the client says about the session that it wants.
+#[derive(Debug)]
+pub(super) struct Startup {
+    /// The user name, which decides nothing here.
+    pub(super) user: String,
+    /// The database, where it names one.
+    pub(super) database: Option<String>,
+    /// Every other parameter, in the client's order.
+    pub(super) parameters: Vec<(String, String)>,
+}
+
+/// How a listener wants its clients' connections encrypted.
+#[derive(Clone)]
+pub(super) enum Encryption {
+    /// SSLRequest is answered with `N`.
+    Off,
+    /// TLS for those who ask.
+    Offered(Arc<Acceptor>),
+    /// TLS or nothing.
+    Required(Arc<Acceptor>),
+}
+
+/// A connection that was given up before its purpose was known, with the way to say so if there is one.
+pub(super) struct Unopened {
+    /// Why.
+    pub(super) fault: Fault,
+    /// Where to say it.
+    pub(super) wire: Option<Wire>,
+}
+
+impl Unopened {
+    /// Boxed, because it is far larger than what it stands in for.
+    pub(super) fn new(fault: Fault, wire: Option<Wire>) -> Box<Self> {
+        Box::new(Self { fault, wire })
+    }
+}
+
+/// Reads up to the startup message or cancel request, going through TLS where both sides want it.
+pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
+    let mut wire = Reader::new(Stream::Plain(socket));
+    let mut asked = Asked::default();
+    loop {
+        let packet = match packet(&mut wire).await {
+            Ok(packet) => packet,
+            Err(fault) => return Err(Unopened::new(fault, Some(wire))),
+        };
+        match packet {
+            Packet::Tls if !asked.tls => {
+                asked.tls = true;
+                wire = answer_tls(wire, encryption).await?;
+            }
+            Packet::Gssenc if !asked.gssenc => {
+                asked.gssenc = true;
+                wire = answer(wire, b'N').await?;
+            }
+            Packet::Tls | Packet::Gssenc => {
+                let fault = Fault::new(Reason::ProtocolViolation).about("encryption was asked for twice");
+                return Err(Unopened::new(fault, Some(wire)));
+            }
+            Packet::Cancel(key) => return Ok((Opening::Cancel(key), wire)),
+            Packet::Startup { .. } if matches!(encryption, Encryption::Required(_)) && !wire.from.is_encrypted() => {
+                return Err(Unopened::new(Fault::new(Reason::TlsRequired), Some(wire)));
+            }
+            Packet::Startup { startup, unsupported } => {
+                let wire = negotiate(wire, unsupported).await?;
+                return Ok((Opening::Session(startup), wire));
+            }
+        }
+    }
+}
+
+/// Each kind of encryption may be asked for once; more often is a peer that plays games.
+#[derive(Default)]
+struct Asked {
+    tls: bool,
+    gssenc: bool,
+}
+
+enum Packet {
+    Tls,
+    Gssenc,
+    Cancel(Key),
+    Startup { startup: Startup, unsupported: Option<Unsupported> },
+}
+
+/// What a client asked for beyond protocol 3.0.
+struct Unsupported {
+    options: Vec<String>,
+}
+
+async fn answer_tls(wire: Wire, encryption: &Encryption) -> Result<Wire, Box<Unopened>> {
+    match encryption {
+        Encryption::Off => answer(wire, b'N').await,
+        Encryption::Offered(acceptor) | Encryption::Required(acceptor) => {
+            // Bytes sent behind the request, before TLS, could be injected by anybody (CVE-2021-23214).
+            if !wire.buffer.is_empty() {
+                let fault = Fault::new(Reason::ProtocolViolation).about("unencrypted data after SSLRequest");
+                return Err(Unopened::new(fault, None));
+            }
+            let wire = answer(wire, b'S').await?;
+            let Stream::Plain(socket) = wire.from else {
+                let fault = Fault::new(Reason::ProtocolViolation).about("TLS inside TLS");
+                return Err(Unopened::new(fault, None));
+            };
+            match acceptor.accept(socket).await {
+                Ok(stream) => Ok(Reader::new(stream)),
+                Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
+            }
+        }
+    }
+}
+
+async fn answer(mut wire: Wire, answer: u8) -> Result<Wire, Box<Unopened>> {
+    match wire.from.write_all(&[answer]).await {
+        Ok(()) => Ok(wire),
+        Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
+    }
+}
+
+/// Tells a client that asked for more than 3.0 what it gets (NegotiateProtocolVersion).
+async fn negotiate(mut wire: Wire, unsupported: Option<Unsupported>) -> Result<Wire, Box<Unopened>> {
+    let Some(unsupported) = unsupported else { return Ok(wire) };
+    let mut out = BytesMut::new();
+    write(&mut out, b'v', |body| {
+        body.put_u32(request::VERSION_3_0);
+        body.put_u32(u32::try_from(unsupported.options.len()).unwrap_or(0));
+        for option in &unsupported.options {
+            put_string(body, option.as_bytes());
+        }
+    });
+    match wire.from.write_all(&out).await {
+        Ok(()) => Ok(wire),
+        Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
+    }
+}
+
+async fn packet(wire: &mut Wire) -> Result<Packet, Fault> {
+    wire.fill(8).await.map_err(WireError::by_client)?;
+    let mut peek = wire.buffer.as_ref();
+    let length = usize::try_from(peek.get_u32()).unwrap_or(usize::MAX);
+    let code = peek.get_u32();
+    if !(8..=STARTUP_BYTES_MAX).contains(&length) {
+        return Err(Fault::new(Reason::StartupInvalid).about("impossible length"));
+    }
+    wire.fill(length).await.map_err(WireError::by_client)?;
+    let packet = wire.buffer.split_to(length);
+    let body = packet.get(8..).unwrap_or_default();
+    match (code, length) {
+        (request::TLS, 8) => Ok(Packet::Tls),
+        (request::GSSENC, 8) => Ok(Packet::Gssenc),
+        (request::CANCEL, 16) => Key::parse(body).map(Packet::Cancel).ok_or_else(invalid),
+        (code, _) if code >> 16 == 3 => startup(body, code & 0xffff),
+        _ => Err(Fault::new(Reason::ProtocolVersion)),
+    }
+}
+
+fn invalid() -> Fault {
+    Fault::new(Reason::StartupInvalid)
+}
+
+fn startup(body: &[u8], minor: u32) -> Result<Packet, Fault> {
+    let mut fields = Fields(body);
+    let (mut user, mut database, mut parameters, mut options) = (None, None, Vec::new(), Vec::new());
+    loop {
+        let name = text(&mut fields)?;
+        if name.is_empty() {
+            break;
+        }
+        let value = text(&mut fields)?;
+        match name.as_str() {
+            "user" => user = Some(value),
+            "database" => database = Some(value).filter(|name| !name.is_empty()),
+            // Protocol options start with `_pq_.`; a server that does not know one says so and goes on.
+            option if option.starts_with("_pq_.") => options.push(name),
+            _ => parameters.push((name, value)),
+        }
+    }
+    if !fields.0.is_empty() {
+        return Err(invalid());
+    }
+    let user = user.filter(|user| !user.is_empty()).ok_or_else(|| invalid().about("no user name"))?;
+    let unsupported = (minor > 0 || !options.is_empty()).then_some(Unsupported { options });
+    Ok(Packet::Startup { startup: Startup { user, database, parameters }, unsupported })
+}
+
+fn text(fields: &mut Fields<'_>) -> Result<String, Fault> {
+    let bytes = fields.string().ok_or_else(invalid)?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| invalid().about("not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Packet, startup};
+    use crate::fault::Reason;
+
+    #[test]
+    fn parameters_keep_their_order_and_protocol_options_are_set_apart() {
+        let body = b"user\0dbt\0database\0demo\0a\0 1\0_pq_.x\0on\0b\0two\0\0";
+        let Ok(Packet::Startup { startup, unsupported }) = startup(body, 0) else { panic!("not a startup") };
+        assert_eq!((startup.user.as_str(), startup.database.as_deref()), ("dbt", Some("demo")));
+        assert_eq!(startup.parameters, [("a".into(), " 1".into()), ("b".into(), "two".into())]);
+        assert_eq!(unsupported.unwrap().options, ["_pq_.x"]);
+    }
+
+    #[test]
+    fn a_startup_message_that_does_not_end_is_refused() {
+        for body in [&b"user\0dbt"[..], b"user\0dbt\0", b"user\0dbt\0\0more", b"\0", b"user\0\0\0", b"user\0\xff\0\0"] {
+            let Err(fault) = startup(body, 0) else { panic!("accepted {body:?}") };
+            assert_eq!(fault.reason, Reason::StartupInvalid);
+        }
+    }
+}

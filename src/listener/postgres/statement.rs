@@ -1,0 +1,134 @@
+//! What the texts of a session mean, given what came before in it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::flow::Flow;
+use super::names::{Name, Prepared};
+use crate::dbt::{self, Attribution};
+use crate::sql::cache::Cache;
+use crate::sql::{self, Analysis, Dialect, Effect, OpaqueClass, Session, Statement};
+
+/// What later statements of a session depend on.
+pub(super) struct Context {
+    /// The one schema of the search path, while it is known.
+    search_path: Option<String>,
+    /// What dbt said last: its transaction statements, among others, carry no comment of their own.
+    dbt: Option<Arc<Attribution>>,
+    dialect: Dialect,
+    limits: sql::Limits,
+    cache: Arc<Cache>,
+}
+
+impl Context {
+    /// The context of a session that has run nothing yet.
+    pub(super) fn new(search_path: Option<String>, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
+        Self { search_path, dbt: None, dialect, limits, cache }
+    }
+
+    /// The schema of unqualified names, where known.
+    pub(super) fn unqualified_schema(&self) -> Option<&str> {
+        self.search_path.as_deref()
+    }
+
+    /// Analyzes a text and notes what dbt says in it.
+    pub(super) fn read(&mut self, text: &[u8], flow: &Flow) -> Prepared {
+        let (sql, analysis) = match std::str::from_utf8(text) {
+            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.cache.analyze(self.dialect, sql, &self.limits)),
+            Ok(sql) => (Cow::Borrowed(sql), opaque(OpaqueClass::Unparseable, "the server reads this text in another way")),
+            Err(_) => (String::from_utf8_lossy(text), opaque(OpaqueClass::Unparseable, "the text is not UTF-8")),
+        };
+        if let Some(said) = dbt::attribute(&sql) {
+            self.dbt = Some(Arc::new(said));
+        }
+        Prepared { sql: sql.as_ref().into(), analysis, dbt: self.dbt.clone() }
+    }
+
+    /// Notes what an admitted text changes in the session, before it is forwarded.
+    pub(super) fn admitted(&mut self, prepared: &Prepared, flow: &mut Flow) {
+        for statement in &prepared.analysis.statements {
+            match &statement.session {
+                Session::Unchanged | Session::Executes { .. } => {}
+                Session::SearchPathUnknown => self.search_path = None,
+                Session::Prepares { name, effects } => {
+                    let behind = Prepared {
+                        sql: Arc::clone(&prepared.sql),
+                        analysis: Arc::new(Analysis {
+                            statements: vec![Statement { verb: "EXECUTE", effects: effects.to_vec(), session: Session::SearchPathUnknown }],
+                        }),
+                        dbt: prepared.dbt.clone(),
+                    };
+                    let errors = flow.errors;
+                    flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), errors);
+                }
+            }
+        }
+    }
+}
+
+/// Every effect of an analysis, with those of the prepared names that it executes.
+pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effect]> {
+    if let [Statement { effects, session, .. }] = analysis.statements.as_slice()
+        && !matches!(session, Session::Executes { .. })
+    {
+        return Cow::Borrowed(effects);
+    }
+    let mut all = Vec::new();
+    let mut prepared_here: HashMap<&str, &[Effect]> = HashMap::new();
+    for statement in &analysis.statements {
+        all.extend_from_slice(&statement.effects);
+        match &statement.session {
+            Session::Unchanged | Session::SearchPathUnknown => {}
+            Session::Prepares { name, effects } => {
+                prepared_here.insert(name, effects);
+            }
+            Session::Executes { name } => {
+                let here = prepared_here.get(name.as_str()).copied().unwrap_or_default();
+                let known = flow.statements.find(&Name::new(name.as_bytes()), flow.errors);
+                if known.is_empty() && !prepared_here.contains_key(name.as_str()) {
+                    all.push(unknown_name());
+                }
+                all.extend_from_slice(here);
+                all.extend(known.iter().flat_map(|prepared| prepared.effects()).cloned());
+            }
+        }
+    }
+    Cow::Owned(all)
+}
+
+/// The one statement that may stand behind a name, or all of them as one.
+pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
+    let Some(newest) = candidates.pop() else { return Arc::new(unknown()) };
+    if candidates.is_empty() {
+        return newest;
+    }
+    let all = candidates.iter().chain([&newest]).flat_map(|prepared| prepared.analysis.statements.iter().cloned());
+    let analysis = Arc::new(Analysis { statements: all.collect() });
+    Arc::new(Prepared { sql: Arc::clone(&newest.sql), analysis, dbt: newest.dbt.clone() })
+}
+
+fn unknown() -> Prepared {
+    let statements = vec![Statement { verb: "EXECUTE", effects: vec![unknown_name()], session: Session::SearchPathUnknown }];
+    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements }), dbt: None }
+}
+
+fn unknown_name() -> Effect {
+    Effect::Opaque { class: OpaqueClass::Execute, detail: "a name that was not prepared in this session".to_owned() }
+}
+
+/// The execution that a FunctionCall message asks for: a function by number, which nobody can judge.
+pub(super) fn function_call() -> Prepared {
+    let detail = "a FunctionCall message".to_owned();
+    let statement = Statement {
+        verb: "FUNCTION CALL",
+        effects: vec![Effect::Opaque { class: OpaqueClass::FunctionCall, detail }],
+        session: Session::SearchPathUnknown,
+    };
+    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
+}
+
+fn opaque(class: OpaqueClass, detail: &str) -> Arc<Analysis> {
+    let effects = vec![Effect::Opaque { class, detail: detail.to_owned() }];
+    Arc::new(Analysis { statements: vec![Statement { verb: "UNKNOWN", effects, session: Session::SearchPathUnknown }] })
+}

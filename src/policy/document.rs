@@ -1,0 +1,279 @@
+//! WarehousePolicy and ClusterWarehousePolicy as they are written, in the grammar of a CiliumNetworkPolicy.
+//!
+//! Every key here is honoured; a key that is not here is a problem and never ignored. A list inside a SQL entry or a
+//! `toPorts` must not be empty: left out it means "any", and an empty one would be read both ways.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Mode;
+
+/// One policy document.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "WarehousePolicy")]
+pub(super) struct WarehousePolicy {
+    /// The version of the grammar.
+    pub(super) api_version: ApiVersion,
+    /// Whether the policy belongs to a namespace.
+    pub(super) kind: Kind,
+    /// Its name and place.
+    pub(super) metadata: Metadata,
+    /// Whom it selects and what they may do.
+    pub(super) spec: Spec,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub(super) enum ApiVersion {
+    #[serde(rename = "tollhouse.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) enum Kind {
+    WarehousePolicy,
+    ClusterWarehousePolicy,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metadata {
+    /// Unique within the namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub(super) name: String,
+    /// The namespace whose workloads a WarehousePolicy selects (`default` where left out).
+    #[schemars(length(min = 1, max = 63))]
+    pub(super) namespace: Option<String>,
+    /// For other tools; decides nothing.
+    #[serde(default, rename = "labels", skip_serializing)]
+    pub(super) _labels: BTreeMap<String, String>,
+    /// For other tools; decides nothing.
+    #[serde(default, rename = "annotations", skip_serializing)]
+    pub(super) _annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Spec {
+    /// For the reader; decides nothing.
+    #[serde(rename = "description", skip_serializing)]
+    pub(super) _description: Option<String>,
+    /// `observe` lets pass what this policy alone would forbid, and records it.
+    #[serde(default)]
+    pub(super) mode: Mode,
+    /// The workloads that the policy is about; `{}` is all of its namespace.
+    pub(super) endpoint_selector: EndpointSelector,
+    /// What they may do. What no rule allows is denied, and so is everything for a workload that no policy selects.
+    /// (Without a policy Cilium allows.)
+    #[serde(default)]
+    pub(super) egress: Vec<Egress>,
+    /// What they must not do, whatever else allows it.
+    #[serde(default)]
+    pub(super) egress_deny: Vec<Egress>,
+}
+
+/// Labels that a workload must have; all of them must match.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct EndpointSelector {
+    /// Labels and their exact values.
+    #[serde(default)]
+    pub(super) match_labels: BTreeMap<String, String>,
+    /// Conditions on single labels.
+    #[serde(default)]
+    pub(super) match_expressions: Vec<MatchExpression>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MatchExpression {
+    /// The label's key, with or without `any:` or `k8s:`.
+    pub(super) key: String,
+    /// What must hold of it.
+    pub(super) operator: Operator,
+    /// For `In` and `NotIn`.
+    #[serde(default)]
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) enum Operator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+}
+
+/// Hosts, ports and statements that belong together.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Egress {
+    /// The hosts of the warehouse, as the target's configuration names them; any host where left out, none where empty.
+    /// (Cilium reads an empty list as any host.)
+    #[serde(rename = "toFQDNs")]
+    pub(super) to_fqdns: Option<Vec<FqdnSelector>>,
+    /// The ports, and what may be said there; any port where left out.
+    #[serde(rename = "toPorts")]
+    #[schemars(length(min = 1))]
+    pub(super) to_ports: Option<Vec<PortRule>>,
+}
+
+/// Exactly one of the two keys.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct FqdnSelector {
+    /// The whole name or address.
+    #[schemars(length(min = 1, max = 255))]
+    pub(super) match_name: Option<String>,
+    /// A name where `*` stands for any part of one label, and a leading `**.` for one or more labels.
+    #[schemars(length(min = 1, max = 255))]
+    pub(super) match_pattern: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PortRule {
+    /// Any port where left out.
+    #[schemars(length(min = 1, max = 40))]
+    pub(super) ports: Option<Vec<PortProtocol>>,
+    /// Which statements. Where left out, `egress` allows the connection and no statement, `egressDeny` denies all.
+    pub(super) rules: Option<Rules>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct PortProtocol {
+    /// The port, or the first of a range.
+    pub(super) port: Port,
+    /// The last port of a range.
+    #[schemars(range(min = 1))]
+    pub(super) end_port: Option<u16>,
+    /// Warehouses speak TCP.
+    #[serde(default)]
+    pub(super) protocol: Protocol,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Protocol {
+    #[default]
+    Tcp,
+    Any,
+}
+
+/// A port as a number or, as Cilium writes it, a string.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Port(pub(super) u16);
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    /// The statements: one entry must match each effect. `[{}]` matches every statement, `[]` none.
+    pub(super) sql: Vec<SqlRule>,
+}
+
+/// Effects of statements. Every key given must match, and no keys match every effect.
+///
+/// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `functions` about calls (with
+/// `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each about their own;
+/// `databases` goes with all of them. A name whose schema is not certain is allowed only by a pattern for any schema,
+/// and denied by every pattern that it could match.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SqlRule {
+    /// What is done to an object.
+    #[schemars(length(min = 1))]
+    pub(super) actions: Option<Vec<ActionWord>>,
+    /// Globs on the database.
+    #[schemars(length(min = 1))]
+    pub(super) databases: Option<Vec<String>>,
+    /// Globs on the schema.
+    #[schemars(length(min = 1))]
+    pub(super) schemas: Option<Vec<String>>,
+    /// Globs on `database.schema.table` or `schema.table`; `*` stays within one part.
+    #[schemars(length(min = 1))]
+    pub(super) tables: Option<Vec<String>>,
+    /// Globs on `schema.name` or `name` of a function that is called.
+    #[schemars(length(min = 1))]
+    pub(super) functions: Option<Vec<String>>,
+    /// Classes of statements that cannot be seen into.
+    #[schemars(length(min = 1))]
+    pub(super) opaque: Option<Vec<OpaqueWord>>,
+    /// Globs on the role of `SET ROLE`; a reset asks for the role of the login.
+    #[schemars(length(min = 1))]
+    pub(super) roles: Option<Vec<String>>,
+    /// Globs on the name of a session parameter; `*` does not cross a dot.
+    #[schemars(length(min = 1))]
+    pub(super) parameters: Option<Vec<String>>,
+}
+
+/// A word of the policy vocabulary that `sql` defines: read from its `ALL`, so that a new word needs no change here.
+macro_rules! vocabulary {
+    ($name:ident, $type:ty) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) struct $name(pub(super) $type);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.0.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let typed = Cow::<'de, str>::deserialize(deserializer)?;
+                let word = <$type>::ALL.iter().copied().find(|word| word.as_str() == typed);
+                word.map(Self).ok_or_else(|| serde::de::Error::custom("expected a word of the policy vocabulary"))
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let words: Vec<&str> = <$type>::ALL.iter().map(|word| word.as_str()).collect();
+                json_schema!({ "type": "string", "enum": words })
+            }
+        }
+    };
+}
+
+vocabulary!(ActionWord, crate::sql::Action);
+vocabulary!(OpaqueWord, crate::sql::OpaqueClass);
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u16),
+            Text(String),
+        }
+        let port = match Written::deserialize(deserializer)? {
+            Written::Number(port) => Some(port),
+            Written::Text(text) => text.parse().ok(),
+        };
+        port.filter(|port| *port > 0).map(Self).ok_or_else(|| serde::de::Error::custom("expected a port from 1 to 65535"))
+    }
+}
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        const TO_65535: &str = "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
+        json_schema!({
+            "anyOf": [
+                { "type": "integer", "minimum": 1, "maximum": 65535 },
+                { "type": "string", "pattern": TO_65535, "x-expected": "a port from 1 to 65535" },
+            ]
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! One entry of `rules.sql`: which effects it speaks about, and whether it matches one.
+//!
+//! The keys of an entry choose the kind of effect; every key given must match, and an entry without keys matches
+//! every effect.
+//!
+//! | keys                                          | effects                                   |
+//! |-----------------------------------------------|-------------------------------------------|
+//! | none                                          | all                                       |
+//! | `actions`, `databases`, `schemas`             | accesses to objects of every kind         |
+//! | `tables`, with any of these                   | accesses to relations                     |
+//! | `functions`                                   | calls                                     |
+//! | `functions` and `actions`                     | accesses to functions (drop, grant, ...)  |
+//! | `functions` and `schemas`                     | calls of functions in those schemas       |
+//! | `opaque`                                      | statements that cannot be seen into       |
+//! | `roles`                                       | changes of the acting role                |
+//! | `parameters`                                  | session parameters that are set           |
+//!
+//! `databases` goes with each of them. Of an object that names no database, of a call, a role, a parameter and an opaque
+//! statement it asks for the database of the session. An object's own database is compared where the statement
+//! names one. A schema is matched by `schemas`, never by `tables`; a database by `databases` alone.
+
+use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
+
+use super::AccessRequest;
+use super::pattern::{Dotted, FunctionGlob, Glob, TableGlob};
+
+/// A compiled entry. `None` is a key that was left out.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) subject: Subject,
+    pub(super) actions: Option<Vec<Action>>,
+    pub(super) databases: Option<Vec<Glob>>,
+    pub(super) schemas: Option<Vec<Glob>>,
+    pub(super) tables: Option<Vec<TableGlob>>,
+    pub(super) functions: Option<Vec<FunctionGlob>>,
+    pub(super) opaque: Option<Vec<OpaqueClass>>,
+    pub(super) roles: Option<Vec<Glob>>,
+    pub(super) parameters: Option<Vec<Dotted>>,
+}
+
+/// Which effects an entry speaks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Subject {
+    /// All.
+    #[default]
+    Everything,
+    /// [`Effect::Access`].
+    Accesses,
+    /// [`Effect::Call`].
+    Calls,
+    /// [`Effect::Opaque`].
+    Opaque,
+    /// [`Effect::Role`].
+    Roles,
+    /// [`Effect::Set`].
+    Parameters,
+}
+
+/// How an unresolved schema is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// To allow: it matches only a pattern for any schema.
+    Certain,
+    /// To deny: it may be any schema, so it matches every pattern.
+    Possible,
+}
+
+/// Why an entry does not match an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// It speaks about other effects.
+    Subject,
+    /// The key does not match.
+    Key(&'static str),
+    /// The key asks for a schema, and the search path leaves the object's schema open.
+    Unresolved(&'static str),
+}
+
+impl Entry {
+    /// Does the entry match the effect?
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub(super) fn matches(&self, effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
+        if self.subject == Subject::Everything {
+            return Ok(());
+        }
+        match (self.subject, effect) {
+            (Subject::Accesses, Effect::Access { action, object, columns: _ }) => {
+                check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
+                self.matches_object(object, request, reading)
+            }
+            (Subject::Calls, Effect::Call { function }) => {
+                self.matches_database(function.database.as_deref(), request)?;
+                // A function of pg_catalog may stand before the one of the search path, so that does not resolve it.
+                self.matches_function(function, function.schema.as_deref(), reading)
+            }
+            (Subject::Opaque, Effect::Opaque { class, detail: _ }) => {
+                self.matches_database(None, request)?;
+                check("opaque", self.opaque.as_ref().is_none_or(|classes| classes.contains(class)))
+            }
+            (Subject::Roles, Effect::Role { role }) => {
+                self.matches_database(None, request)?;
+                let role = role.as_deref().unwrap_or(request.role);
+                check("roles", self.roles.as_ref().is_none_or(|globs| any(globs, role)))
+            }
+            (Subject::Parameters, Effect::Set { parameter }) => {
+                self.matches_database(None, request)?;
+                check("parameters", self.parameters.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(parameter))))
+            }
+            (
+                Subject::Everything | Subject::Accesses | Subject::Calls | Subject::Opaque | Subject::Roles | Subject::Parameters,
+                Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. },
+            ) => Err(Miss::Subject),
+        }
+    }
+
+    fn matches_object(&self, object: &Object, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
+        let schema = schema_of(object, request);
+        match object.kind {
+            ObjectKind::Database => {
+                self.matches_database(Some(&object.name), request)?;
+                check("schemas", self.schemas.is_none())?;
+                check("tables", self.tables.is_none())?;
+                check("functions", self.functions.is_none())
+            }
+            ObjectKind::Schema | ObjectKind::Type => {
+                self.matches_database(object.database.as_deref(), request)?;
+                check("tables", self.tables.is_none())?;
+                check("functions", self.functions.is_none())?;
+                self.matches_schema(schema, reading)
+            }
+            ObjectKind::Relation => {
+                self.matches_database(object.database.as_deref(), request)?;
+                check("functions", self.functions.is_none())?;
+                self.matches_schema(schema, reading)?;
+                self.matches_table(object, schema, request, reading)
+            }
+            ObjectKind::Function => {
+                self.matches_database(object.database.as_deref(), request)?;
+                check("tables", self.tables.is_none())?;
+                self.matches_function(object, schema, reading)
+            }
+        }
+    }
+
+    fn matches_database(&self, named: Option<&str>, request: &AccessRequest<'_>) -> Result<(), Miss> {
+        let database = named.unwrap_or(request.database);
+        check("databases", self.databases.as_ref().is_none_or(|globs| any(globs, database)))
+    }
+
+    fn matches_schema(&self, schema: Option<&str>, reading: Reading) -> Result<(), Miss> {
+        match &self.schemas {
+            None => Ok(()),
+            Some(globs) => best("schemas", globs.iter().map(|glob| fits(glob, schema, reading))),
+        }
+    }
+
+    fn matches_table(&self, object: &Object, schema: Option<&str>, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
+        let Some(globs) = &self.tables else { return Ok(()) };
+        let database = object.database.as_deref().unwrap_or(request.database);
+        let fit = |glob: &TableGlob| {
+            let rest = glob.table.matches(&object.name) && glob.database.matches(database);
+            if rest { fits(&glob.schema, schema, reading) } else { Fit::No }
+        };
+        best("tables", globs.iter().map(fit))
+    }
+
+    fn matches_function(&self, function: &Object, schema: Option<&str>, reading: Reading) -> Result<(), Miss> {
+        self.matches_schema(schema, reading)?;
+        let Some(globs) = &self.functions else { return Ok(()) };
+        let fit = |glob: &FunctionGlob| if glob.name.matches(&function.name) { fits(&glob.schema, schema, reading) } else { Fit::No };
+        best("functions", globs.iter().map(fit))
+    }
+}
+
+/// The schema of an object as far as it is certain: its own, or the only one of the search path.
+pub(super) fn schema_of<'a>(object: &'a Object, request: &AccessRequest<'a>) -> Option<&'a str> {
+    match object.kind {
+        ObjectKind::Database => None,
+        ObjectKind::Schema => Some(object.schema.as_deref().unwrap_or(&object.name)),
+        ObjectKind::Relation | ObjectKind::Function | ObjectKind::Type => object.schema.as_deref().or(request.unqualified_schema),
+    }
+}
+
+/// How far a pattern fits a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    No,
+    /// It might, if the schema were known.
+    Unresolved,
+    Yes,
+}
+
+fn fits(glob: &Glob, schema: Option<&str>, reading: Reading) -> Fit {
+    match (schema, reading) {
+        (Some(schema), Reading::Certain | Reading::Possible) => {
+            if glob.matches(schema) {
+                Fit::Yes
+            } else {
+                Fit::No
+            }
+        }
+        (None, Reading::Possible) => Fit::Yes,
+        (None, Reading::Certain) => {
+            if *glob == Glob::Any {
+                Fit::Yes
+            } else {
+                Fit::Unresolved
+            }
+        }
+    }
+}
+
+fn best(key: &'static str, fits: impl Iterator<Item = Fit>) -> Result<(), Miss> {
+    let mut best = Fit::No;
+    for fit in fits {
+        if fit == Fit::Yes {
+            return Ok(());
+        }
+        best = best.max(fit);
+    }
+    Err(if best == Fit::Unresolved { Miss::Unresolved(key) } else { Miss::Key(key) })
+}
+
+fn any(globs: &[Glob], name: &str) -> bool {
+    globs.iter().any(|glob| glob.matches(name))
+}
+
+fn check(key: &'static str, holds: bool) -> Result<(), Miss> {
+    if holds { Ok(()) } else { Err(Miss::Key(key)) }
+}

@@ -1,0 +1,391 @@
+//! Runs the files of `tests/data/policy`: `cases/*.yaml` hold policies and what is decided about requests,
+//! `invalid/*.yaml` hold documents whose problems stand beside them. `UPDATE=1` rewrites what stands beside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::document;
+use crate::fault::Reason;
+use crate::identity::Principal;
+use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
+use crate::target::Target;
+
+use super::{AccessRequest, Decision, Mode, PolicySet, Source, Verdict, schema};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CaseFile {
+    /// What the file is about.
+    #[serde(rename = "about")]
+    _about: String,
+    /// Policy documents, as text.
+    policies: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Case {
+    #[serde(default)]
+    principal: Workload,
+    #[serde(default)]
+    target: HostAndPort,
+    #[serde(default)]
+    session: Session,
+    #[serde(default)]
+    effects: Vec<String>,
+    /// `allowed by RULE`, or `denied CODE: SENTENCE`, or `observed CODE: SENTENCE`.
+    expect: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct Workload {
+    namespace: Option<String>,
+    service_account: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct HostAndPort {
+    host: String,
+    port: u16,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct Session {
+    database: String,
+    role: String,
+    unqualified_schema: Option<String>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        let labels = BTreeMap::from([("app".to_owned(), "dbt".to_owned())]);
+        Self { namespace: Some("demo".to_owned()), service_account: Some("dbt-runner".to_owned()), labels }
+    }
+}
+
+impl Default for HostAndPort {
+    fn default() -> Self {
+        Self { host: "localhost".to_owned(), port: 5432 }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { database: "demo".to_owned(), role: "dbt_runner".to_owned(), unqualified_schema: None }
+    }
+}
+
+impl Workload {
+    fn principal(&self) -> Principal {
+        let (namespace, account) = (self.namespace.clone(), self.service_account.clone());
+        Principal {
+            issuer: "https://kubernetes.default.svc".to_owned(),
+            subject: format!(
+                "system:serviceaccount:{}:{}",
+                namespace.as_deref().unwrap_or_default(),
+                account.as_deref().unwrap_or_default()
+            ),
+            token_id: None,
+            namespace,
+            service_account: account,
+            pod: None,
+            pod_uid: None,
+            labels: self.labels.clone(),
+            proven_by: "kubernetes",
+            expires_at: SystemTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl HostAndPort {
+    fn target(&self) -> Target {
+        Target { name: "warehouse".to_owned(), kind: "postgresql", host: self.host.clone(), port: self.port }
+    }
+}
+
+/// `select demo.raw.orders`, `drop schema raw`, `call pg_sleep`, `role admin`, `role`, `set jit`, `opaque do`.
+fn effect(written: &str) -> Effect {
+    let words: Vec<&str> = written.split(' ').collect();
+    match words.as_slice() {
+        ["call", name] => Effect::Call { function: object(ObjectKind::Function, name) },
+        ["role"] => Effect::Role { role: None },
+        ["role", role] => Effect::Role { role: Some((*role).to_owned()) },
+        ["set", parameter] => Effect::Set { parameter: (*parameter).to_owned() },
+        ["opaque", class] => {
+            let class = OpaqueClass::ALL.iter().copied().find(|known| known.as_str() == *class).unwrap();
+            Effect::Opaque { class, detail: String::new() }
+        }
+        [action, name] => access(action, ObjectKind::Relation, name),
+        [action, "schema", name] => access(action, ObjectKind::Schema, name),
+        [action, "database", name] => access(action, ObjectKind::Database, name),
+        [action, "function", name] => access(action, ObjectKind::Function, name),
+        [action, "type", name] => access(action, ObjectKind::Type, name),
+        _ => panic!("no effect: {written}"),
+    }
+}
+
+fn access(action: &str, kind: ObjectKind, name: &str) -> Effect {
+    let action = Action::ALL.iter().copied().find(|known| known.as_str() == action).unwrap();
+    Effect::Access { action, object: object(kind, name), columns: Vec::new() }
+}
+
+fn object(kind: ObjectKind, written: &str) -> Object {
+    let parts: Vec<String> = written.split('.').map(str::to_owned).collect();
+    let (database, schema, name) = match (kind, parts.as_slice()) {
+        (ObjectKind::Database, [name]) => (Some(name.clone()), None, name.clone()),
+        (ObjectKind::Schema, [name]) => (None, Some(name.clone()), name.clone()),
+        (ObjectKind::Schema, [database, name]) => (Some(database.clone()), Some(name.clone()), name.clone()),
+        (_, [name]) => (None, None, name.clone()),
+        (_, [schema, name]) => (None, Some(schema.clone()), name.clone()),
+        (_, [database, schema, name]) => (Some(database.clone()), Some(schema.clone()), name.clone()),
+        _ => panic!("no object: {written}"),
+    };
+    Object { kind, database, schema, name }
+}
+
+fn printed(decision: &Decision) -> String {
+    let denial = decision.denial.as_ref().map(|denial| format!("{}: {}", denial.reason.row().code, denial.sentence));
+    match (decision.verdict, &decision.rule, denial) {
+        (Verdict::Allowed, Some(rule), None) => format!("allowed by {rule}"),
+        (Verdict::Observed, _, Some(denial)) => format!("observed {denial}"),
+        (Verdict::Denied, _, Some(denial)) => format!("denied {denial}"),
+        odd => panic!("a decision without its rule or denial: {odd:?}"),
+    }
+}
+
+impl Case {
+    fn with_request<T>(&self, then: impl FnOnce(&AccessRequest<'_>) -> T) -> T {
+        let (principal, target) = (self.principal.principal(), self.target.target());
+        let effects: Vec<Effect> = self.effects.iter().map(|written| effect(written)).collect();
+        then(&AccessRequest {
+            principal: &principal,
+            target: &target,
+            database: &self.session.database,
+            role: &self.session.role,
+            unqualified_schema: self.session.unqualified_schema.as_deref(),
+            effects: &effects,
+            dbt: None,
+        })
+    }
+}
+
+fn data(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/policy").join(below)
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<(String, String)> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    files.sort();
+    assert!(!files.is_empty(), "no files in {}", directory.display());
+    files.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())).collect()
+}
+
+fn parse(file: &str, text: &str) -> PolicySet {
+    PolicySet::parse(&[Source { file, text }]).unwrap_or_else(|problems| panic!("{}", lines(&problems)))
+}
+
+fn lines(items: &[impl ToString]) -> String {
+    items.iter().map(|item| item.to_string() + "\n").collect()
+}
+
+fn equals_file(path: &Path, actual: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}; UPDATE=1 writes it", path.display()));
+    assert_eq!(actual, expected, "{}; UPDATE=1 rewrites it", path.display());
+}
+
+#[test]
+fn every_case_is_decided_as_written() {
+    let mut wrong = Vec::new();
+    for (file, text) in files(&data("cases"), "yaml") {
+        let cases: CaseFile = document::read(&file, &text, &|_| None).unwrap_or_else(|problems| panic!("{}", lines(&problems)));
+        let set = parse(&file, &cases.policies);
+        for (index, case) in cases.cases.iter().enumerate() {
+            let actual = case.with_request(|request| printed(&set.decide(request)));
+            if actual != case.expect {
+                wrong.push(format!("{file} case {index} {:?}\n  expected {}\n  actual   {actual}", case.effects, case.expect));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", lines(&wrong));
+}
+
+#[test]
+fn every_decision_is_explained_by_the_rule_that_it_names() {
+    for (file, text) in files(&data("cases"), "yaml") {
+        let cases: CaseFile = document::read(&file, &text, &|_| None).unwrap();
+        let set = parse(&file, &cases.policies);
+        for case in &cases.cases {
+            case.with_request(|request| {
+                let (decision, explanation) = (set.decide(request), set.explain(request));
+                assert_eq!(explanation.decision(), &decision);
+                let report = explanation.to_string();
+                if let Some(rule) = decision.rule.as_ref().filter(|_| !request.effects.is_empty()) {
+                    let word = if decision.verdict == Verdict::Allowed { "allowed" } else { "denied" };
+                    assert!(report.contains(&format!("  {word} by {rule}")), "{file}: {rule} is missing in\n{report}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn invalid_documents_have_every_problem_named() {
+    for (file, text) in files(&data("invalid"), "yaml") {
+        let problems = PolicySet::parse(&[Source { file: &file, text: &text }]).unwrap_err();
+        equals_file(&data("invalid").join(&file).with_extension("problems"), &lines(&problems));
+    }
+}
+
+#[test]
+fn an_explanation_shows_the_whole_way() {
+    let text = fs::read_to_string(data("cases/deny.yaml")).unwrap();
+    let cases: CaseFile = document::read("deny.yaml", &text, &|_| None).unwrap();
+    let set = parse("deny.yaml", &cases.policies);
+    let effects = ["select demo.finance.salaries", "select salaries"].map(str::to_owned).to_vec();
+    let case = Case {
+        principal: Workload::default(),
+        target: HostAndPort::default(),
+        session: Session::default(),
+        effects,
+        expect: String::new(),
+    };
+    case.with_request(|request| equals_file(&data("explain.txt"), &set.explain(request).to_string()));
+}
+
+#[test]
+fn the_schema_file_is_the_one_that_documents_are_held_against() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/schema/warehousepolicy.json");
+    equals_file(&path, &(serde_json::to_string_pretty(&schema()).unwrap() + "\n"));
+}
+
+fn example(name: &str) -> PolicySet {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policy").join(name);
+    parse(name, &fs::read_to_string(path).unwrap())
+}
+
+fn decide(set: &PolicySet, effects: &[&str]) -> String {
+    let case = Case {
+        principal: Workload::default(),
+        target: HostAndPort::default(),
+        session: Session::default(),
+        effects: effects.iter().map(|&written| written.to_owned()).collect(),
+        expect: String::new(),
+    };
+    case.with_request(|request| printed(&set.decide(request)))
+}
+
+#[test]
+fn the_example_policies_parse_without_warnings() {
+    for (file, text) in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policy"), "yaml") {
+        assert_eq!(parse(&file, &text).warnings(), [], "{file}");
+    }
+}
+
+#[test]
+fn the_demo_policy_lets_dbt_build_and_keeps_it_out_of_finance() {
+    let demo = example("demo.yaml");
+    for effects in [
+        &["select demo.pg_catalog.pg_namespace", "select information_schema.tables"][..],
+        &["create schema analytics", "create schema snapshots"],
+        &["create demo.analytics.orders__dbt_tmp", "select raw.orders", "insert raw.orders", "truncate raw.orders"],
+        &["alter analytics.orders__dbt_tmp", "create analytics.orders", "drop analytics.orders__dbt_backup"],
+        &["create pg_temp.orders__dbt_tmp1200", "select orders__dbt_tmp1200", "delete analytics.orders", "drop orders__dbt_tmp1200"],
+        &["call pg_catalog.pg_terminate_backend"],
+        &["call pg_terminate_backend"],
+        &[],
+    ] {
+        assert!(decide(&demo, effects).starts_with("allowed by demo/dbt-runner"), "{effects:?} {}", decide(&demo, effects));
+    }
+    for (effect, reason) in [
+        ("select demo.finance.salaries", Reason::PolicyDenyRule),
+        ("select salaries", Reason::PolicyDenyRule),
+        ("select demo.finance.budget", Reason::PolicyDenied),
+        ("insert pg_catalog.pg_authid", Reason::PolicyDenied),
+        ("create schema finance", Reason::PolicyDenied),
+        ("select other.raw.orders", Reason::PolicyDenied),
+        ("select orders", Reason::PolicyDenied),
+        ("call pg_read_file", Reason::PolicyDenied),
+        ("set session_replication_role", Reason::PolicyDenied),
+        ("role postgres", Reason::PolicyDenied),
+        ("opaque do", Reason::StatementOpaque),
+    ] {
+        let actual = decide(&demo, &["select raw.orders", effect]);
+        assert!(actual.starts_with(&format!("denied {}", reason.row().code)), "{effect}: {actual}");
+    }
+}
+
+const MINIMAL: &str = "{apiVersion: tollhouse.dev/v1alpha1, kind: ClusterWarehousePolicy, metadata: {name: NAME}, spec: {endpointSelector: {}, egress: [{toPorts: [{RULES}]}]}}";
+
+fn minimal(name: &str, rules: &str) -> String {
+    MINIMAL.replace("NAME", name).replace("RULES", rules)
+}
+
+#[test]
+fn no_policy_denies_everything() {
+    let set = PolicySet::parse(&[]).unwrap();
+    assert_eq!(
+        decide(&set, &[]),
+        "denied policy-none-selects: no policy selects this workload, so nothing allows a connection to localhost:5432"
+    );
+    assert_eq!(set.admits(&Workload::default().principal(), &HostAndPort::default().target()).verdict, Verdict::Denied);
+}
+
+#[test]
+fn a_rule_without_sql_admits_the_connection_and_warns() {
+    let set = parse("p", &minimal("a", "ports: [{port: 5432}]"));
+    let admitted = set.admits(&Workload::default().principal(), &HostAndPort::default().target());
+    assert_eq!(printed(&admitted), "allowed by a spec.egress[0].toPorts[0]");
+    let elsewhere = HostAndPort { port: 5433, ..HostAndPort::default() };
+    assert_eq!(
+        printed(&set.admits(&Workload::default().principal(), &elsewhere.target())),
+        "denied policy-denied: no rule allows a connection to localhost:5433"
+    );
+    assert_eq!(decide(&set, &["select raw.orders"]), "denied policy-denied: no rule allows select on demo.raw.orders");
+    assert_eq!(set.warnings().len(), 1);
+    assert_eq!(set.warnings()[0].path, "spec.egress[0].toPorts[0]");
+}
+
+#[test]
+fn the_revision_names_what_decides_and_nothing_else() {
+    let revision = |sources: &[&str]| {
+        let sources: Vec<Source<'_>> = sources.iter().map(|text| Source { file: "p", text }).collect();
+        PolicySet::parse(&sources).unwrap().revision().to_string()
+    };
+    let (a, b) = (minimal("a", "rules: {sql: [{}]}"), minimal("b", "rules: {sql: []}"));
+    let both = revision(&[&a, &b]);
+    assert_eq!(both.len(), "sha256:".len() + 16);
+    assert_eq!(both, revision(&[&b, &a]));
+    assert_eq!(both, revision(&[&format!("{b}\n---\n{a}")]));
+    assert_eq!(both, revision(&[&a, &b.replace("spec: {", "spec: {description: for the reader, ")]));
+    assert_ne!(both, revision(&[&a]));
+    assert_ne!(both, revision(&[&a, &minimal("b", "rules: {sql: [{}]}")]));
+}
+
+#[test]
+fn a_name_that_stands_twice_is_refused_across_files() {
+    let text = minimal("a", "rules: {sql: [{}]}");
+    let problems = PolicySet::parse(&[Source { file: "one", text: &text }, Source { file: "two", text: &text }]).unwrap_err();
+    assert_eq!(lines(&problems), "two: metadata.name: a policy named a stands elsewhere too\n");
+}
+
+#[test]
+fn summaries_count_rules_and_entries() {
+    let set = parse("p", &minimal("a", "rules: {sql: [{}, {opaque: [do]}]}"));
+    let [summary] = set.summaries().try_into().unwrap();
+    assert_eq!((&*summary.policy, summary.mode), ("a", Mode::Enforce));
+    assert_eq!((summary.allow_rules, summary.deny_rules, summary.sql_entries), (1, 0, 2));
+}
