@@ -1,5 +1,6 @@
 //! The evidence: an append-only log of what was attempted, decided and came of it.
 
+mod appender;
 mod batch;
 mod frame;
 pub mod key;
@@ -9,7 +10,7 @@ pub mod record;
 mod recover;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verify;
 mod walk;
 mod writer;

@@ -53,3 +53,33 @@ pub fn main() -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+    use crate::golden::expect_file;
+
+    #[test]
+    fn the_published_manual_is_current() {
+        let mut page =
+            String::from("# Command line\n\nWhat `--help` says, command by command. Generated from `src/cli.rs` (`make schema`).\n");
+        let mut root = Cli::command().term_width(100);
+        root.build();
+        write_command(&mut page, &mut root);
+        expect_file("docs/CLI.md", &page);
+    }
+
+    fn write_command(page: &mut String, command: &mut clap::Command) {
+        if command.get_name() == "help" {
+            return;
+        }
+        let name = command.get_bin_name().unwrap_or("tollhouse").to_owned();
+        let help = command.render_long_help().to_string();
+        page.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", help.trim_end()));
+        for subcommand in command.get_subcommands_mut() {
+            write_command(page, subcommand);
+        }
+    }
+}

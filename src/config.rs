@@ -182,3 +182,96 @@ fn redact(value: &mut serde_json::Value) {
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, File, schema};
+    use crate::document::{self, Problem};
+    use crate::golden::expect_file;
+
+    fn paths_and_messages(text: &str) -> Vec<String> {
+        let problems = Config::parse("c.yaml", text, &|_| None).unwrap_err();
+        problems.iter().map(|Problem { path, message, .. }| format!("{path}: {message}")).collect()
+    }
+
+    /// The minimal configuration with one place changed.
+    fn changed(from: &str, to: &str) -> Vec<String> {
+        let minimal = include_str!("../config/minimal.yaml");
+        assert!(minimal.contains(from), "{from}");
+        paths_and_messages(&minimal.replace(from, to))
+    }
+
+    #[test]
+    fn the_examples_are_valid() {
+        let env = |name: &str| name.starts_with("TOLLHOUSE_").then(|| "https://localhost:1".to_owned()).filter(|_| !name.ends_with("PORT"));
+        for (name, text) in [
+            ("tollhouse.yaml", include_str!("../config/tollhouse.yaml")),
+            ("minimal.yaml", include_str!("../config/minimal.yaml")),
+            ("dev.yaml", include_str!("../config/dev.yaml")),
+        ] {
+            let read = document::read::<File>(name, text, &env);
+            assert!(read.is_ok(), "{:#?}", read.err());
+        }
+        assert!(Config::parse("minimal.yaml", include_str!("../config/minimal.yaml"), &env).is_ok());
+    }
+
+    #[test]
+    fn the_annotated_example_shows_the_defaults() {
+        let read = |text| serde_json::to_value(document::read::<File>("c.yaml", text, &|_| None).unwrap()).unwrap();
+        let (all, minimal) = (read(include_str!("../config/tollhouse.yaml")), read(include_str!("../config/minimal.yaml")));
+        for key in ["limits", "admin", "log", "shutdown"] {
+            assert_eq!(all[key], minimal[key], "{key}");
+        }
+        assert_eq!(all["policy"]["reload_interval"], minimal["policy"]["reload_interval"]);
+        for (key, value) in minimal["audit"].as_object().unwrap() {
+            assert_eq!(&all["audit"][key], value, "audit.{key}");
+        }
+    }
+
+    #[test]
+    fn the_published_schema_is_current() {
+        expect_file("config/schema/config.json", &format!("{:#}\n", schema()));
+    }
+
+    #[test]
+    fn names_that_do_not_resolve_come_with_the_nearest_word() {
+        assert_eq!(
+            changed("target: warehouse", "target: warehose"),
+            ["listeners[0].target: unknown target `warehose`; did you mean `warehouse`?"]
+        );
+        assert_eq!(changed("kind: postgresql", "kind: postgres"), ["targets[0].kind: unknown kind `postgres`; did you mean `postgresql`?"]);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let problems = changed("address: 127.0.0.1:15432\n    target: warehouse", "address: 0.0.0.0:15432\n    target: lake");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("listeners[0].authentication: `trust` lets everybody in"), "{problems:?}");
+        assert_eq!(problems[1], "listeners[0].target: unknown target `lake`; there are: warehouse");
+    }
+
+    #[test]
+    fn a_chain_that_makes_no_credential_is_found_at_its_step() {
+        let exchange = "kind: token_exchange, token_endpoint: \"https://sts.example.com/token\" }";
+        let problems = changed("kind: client_certificate, url: \"https://ca.example.com/1.0/sign\", common_name: dbt_runner }", exchange);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("targets[0].credential[0]: the last step must make a credential"), "{problems:?}");
+    }
+
+    #[test]
+    fn introspection_must_stay_on_loopback() {
+        let problems = changed("audit:\n", "admin: { loopback_address: \"0.0.0.0:15021\" }\naudit:\n");
+        assert_eq!(problems, ["admin.loopback_address: must be a loopback address: it shows configuration and stops the program"]);
+    }
+
+    #[test]
+    fn free_form_fields_are_not_shown() {
+        let text = include_str!("../config/minimal.yaml").replace(
+            "    credential:\n",
+            "    credential:\n      - { kind: token_exchange, token_endpoint: \"https://sts.example.com/token\", extra: { pin: hunter2 } }\n",
+        );
+        let config = Config::parse("c.yaml", &text, &|_| None).unwrap();
+        assert!(config.redacted().contains("(redacted)"));
+        assert!(!config.redacted().contains("hunter2"));
+    }
+}

@@ -98,9 +98,11 @@ impl Stand {
         if !settings.address.ip().is_loopback() {
             return Err(DevError::NotLoopback(settings.address));
         }
-        let directory = &settings.directory;
-        let clients = write_certificates(settings)?;
+        // Whoever waits for the marker must not find that of an earlier run. There may be none.
+        let _ = std::fs::remove_file(settings.directory.join("ready"));
         let listener = TcpListener::bind(settings.address).await.map_err(DevError::Bind)?;
+        let clients = write_certificates(settings)?;
+        let directory = &settings.directory.canonicalize().map_err(DevError::file(&settings.directory))?;
         let address = listener.local_addr().map_err(DevError::Bind)?;
         let host = settings.hostnames.first().map_or("localhost", String::as_str);
         let base = format!("https://{host}:{}", address.port());

@@ -332,6 +332,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::{Fault, Reason};
+    use crate::golden::expect_file;
 
     #[test]
     fn codes_are_unique_and_sqlstates_have_five_characters() {
@@ -341,6 +342,21 @@ mod tests {
             assert!(seen.insert(row.code), "{} stands twice", row.code);
             assert_eq!(row.sqlstate.len(), 5, "{}", row.code);
         }
+    }
+
+    #[test]
+    fn the_published_table_is_current() {
+        let mut page = String::from(
+            "# Reason codes\n\nEvery refusal and failure carries one of these codes: in the client's error detail, in the audit \
+             record, in the log and in\n`tollhouse_refusals_total{reason=...}`. The codes are stable. This page is generated from \
+             `src/fault.rs` (`make schema`).\n\n| code | whose | SQLSTATE | HTTP | the client is told | remedy |\n|---|---|---|---|---|---|\n",
+        );
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let (code, blame, sqlstate, http) = (row.code, row.blame.as_str(), row.sqlstate, row.http_status);
+            page.push_str(&format!("| `{code}` | {blame} | {sqlstate} | {http} | {} | {} |\n", row.told, row.remedy.replace('|', "\\|")));
+        }
+        expect_file("docs/REASONS.md", &page);
     }
 
     #[test]

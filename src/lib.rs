@@ -6,6 +6,8 @@
 pub mod document;
 pub mod drain;
 pub mod fault;
+#[cfg(test)]
+mod golden;
 pub mod log;
 pub mod metrics;
 pub mod secret;

@@ -168,3 +168,42 @@ impl Make {
         self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+    use crate::golden::expect_file;
+
+    #[test]
+    fn the_published_list_is_current() {
+        let metrics = Metrics::new().unwrap();
+        metrics.touch();
+        let mut page = String::from(
+            "# Metrics\n\nWhat `/metrics` shows. Names follow Cilium's and OpenTelemetry's; times are in seconds, sizes in bytes. \
+             Generated from\n`src/metrics.rs` (`make schema`).\n\n| name | type | labels | meaning |\n|---|---|---|---|\n",
+        );
+        for family in metrics.registry.gather() {
+            let labels: Vec<_> = family.get_metric()[0].get_label().iter().map(|label| format!("`{}`", label.name())).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            page.push_str(&format!("| `{}` | {kind} | {} | {} |\n", family.name(), labels.join(", "), family.help()));
+        }
+        expect_file("docs/METRICS.md", &page);
+    }
+
+    impl Metrics {
+        /// Gives every metric with labels one series, because those without any are not shown.
+        fn touch(&self) {
+            self.connections_active.with_label_values(&[""]);
+            self.connections_total.with_label_values(&["", ""]);
+            self.policy_l7_total.with_label_values(&["", ""]);
+            self.refusals_total.with_label_values(&["", ""]);
+            self.operation_duration.with_label_values(&["", ""]);
+            self.relayed_bytes.with_label_values(&[""]);
+            self.policy_change_total.with_label_values(&[""]);
+            self.exchange_total.with_label_values(&["", ""]);
+            self.exchange_duration.with_label_values(&[""]);
+            self.credential_expiry.with_label_values(&[""]);
+            self.audit_records_total.with_label_values(&[""]);
+        }
+    }
+}

@@ -65,7 +65,8 @@ impl Statement {
 /// Does one of `effects` run code that may set the search path, or change the role that it may depend on?
 pub fn may_change_search_path(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| match effect {
-        Effect::Call { .. } | Effect::Role { .. } | Effect::Opaque { .. } => true,
+        Effect::Call { function } => postgres::may_change_search_path(function),
+        Effect::Role { .. } | Effect::Opaque { .. } => true,
         Effect::Access { .. } | Effect::Set { .. } => false,
     })
 }
@@ -305,7 +306,9 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     }
 }
 
-/// TEMP
-pub fn parameter_effect(_: &str, _: &str) -> Option<Effect> {
-    None
+/// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
+pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
+    match dialect {
+        Dialect::Postgres => postgres::set_parameter(name, value),
+    }
 }

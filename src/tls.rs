@@ -2,7 +2,7 @@
 //!
 //! One provider (aws-lc-rs), TLS 1.2 and 1.3, server certificates always verified in full: there is no "skip verification".
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
@@ -87,10 +87,7 @@ impl Client {
         let server_name = settings.server_name.clone().map(parse_name).transpose()?;
         let roots = match (settings.mode, &settings.ca) {
             (Mode::Disable, _) => Roots::None,
-            (Mode::VerifyFull, Some(path)) => {
-                let path = path.clone();
-                Roots::File(Fresh::new(vec![path.clone()], move || read_roots(&path, trust))?)
-            }
+            (Mode::VerifyFull, Some(path)) => Roots::File(Fresh::new(vec![path.clone()], (path.clone(), trust), read_roots)?),
             (Mode::VerifyFull, None) => Roots::System(Arc::new(system_roots()?)),
         };
         Ok(Self { mode: settings.mode, server_name, roots })
@@ -157,7 +154,7 @@ pub struct ServerSettings {
 /// A TLS server.
 #[derive(Debug)]
 pub struct Acceptor {
-    config: Fresh<ServerConfig>,
+    config: Fresh<(ServerSettings, Trust), ServerConfig>,
 }
 
 impl Acceptor {
@@ -167,8 +164,7 @@ impl Acceptor {
     /// When a file cannot be used, they do not fit each other, or the certificate is one that `trust` does not allow.
     pub fn new(settings: &ServerSettings, trust: Trust) -> Result<Self, TlsError> {
         let files = vec![settings.certificate.clone(), settings.key.clone()];
-        let settings = settings.clone();
-        Ok(Self { config: Fresh::new(files, move || read_server(&settings, trust))? })
+        Ok(Self { config: Fresh::new(files, (settings.clone(), trust), read_server)? })
     }
 
     /// Does the handshake over an accepted socket.
@@ -239,7 +235,7 @@ pub enum TlsError {
 enum Roots {
     None,
     System(Arc<RootCertStore>),
-    File(Fresh<RootCertStore>),
+    File(Fresh<(PathBuf, Trust), RootCertStore>),
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -256,19 +252,19 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
 }
 
-fn read_roots(path: &Path, trust: Trust) -> Result<RootCertStore, TlsError> {
+fn read_roots((path, trust): &(PathBuf, Trust)) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, trust)? {
-        roots.add(certificate).map_err(|_| TlsError::Unusable { path: path.to_owned(), wanted: "certificate authority" })?;
+    for certificate in certificates(path, *trust)? {
+        roots.add(certificate).map_err(|_| TlsError::Unusable { path: path.clone(), wanted: "certificate authority" })?;
     }
     Ok(roots)
 }
 
-fn read_server(settings: &ServerSettings, trust: Trust) -> Result<ServerConfig, TlsError> {
+fn read_server((settings, trust): &(ServerSettings, Trust)) -> Result<ServerConfig, TlsError> {
     ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Configuration)?
         .with_no_client_auth()
-        .with_single_cert(certificates(&settings.certificate, trust)?, private_key(&settings.key)?)
+        .with_single_cert(certificates(&settings.certificate, *trust)?, private_key(&settings.key)?)
         .map_err(TlsError::Configuration)
 }

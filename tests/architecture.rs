@@ -9,7 +9,7 @@ use source::{Form, Named, Source};
 
 /// The modules by layer. A module may use only modules on strictly lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["document", "drain", "fault", "log", "metrics", "secret", "target"],
+    &["document", "drain", "fault", "golden", "log", "metrics", "secret", "target"],
     &["sql", "tls"],
     &["dbt", "fetch", "http_server"],
     &["identity"],

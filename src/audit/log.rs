@@ -13,7 +13,9 @@ use tokio::sync::mpsc::{self, OwnedPermit, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::key::KeyError;
-use super::record::{self, AttemptFields, BootId, Definition, Kind, OutcomeFields, Record, RecordId};
+use super::record::attempt::{AttemptFields, OutcomeFields};
+use super::record::note;
+use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
 use super::writer::{Message, Writer};
 use super::{Attempt, Outcome, SessionFacts, Settings, Status};
@@ -319,7 +321,7 @@ impl AuditLog {
     /// As [`AuditLog::attempt`].
     pub async fn note(&self, note: Note<'_>) -> Result<RecordId, AuditError> {
         self.in_time(async {
-            let (record, definition) = record::note(&note);
+            let (record, definition) = note::record(&note);
             let hold = self.hold(record.fields.len()).await?;
             self.record(record, definition.into_iter().collect(), hold).await
         })
@@ -332,7 +334,7 @@ impl AuditLog {
     /// # Errors
     /// `Backpressure` when the queue is full, `Closed` after the closing.
     pub fn note_later(&self, note: Note<'_>) -> Result<(), AuditError> {
-        let (record, definition) = record::note(&note);
+        let (record, definition) = note::record(&note);
         let waiting = Arc::clone(&self.shared.waiting).try_acquire_owned().map_err(|_| AuditError::Backpressure)?;
         let units = self.shared.memory_units_of(record.fields.len());
         let memory = Arc::clone(&self.shared.memory).try_acquire_many_owned(units).map_err(|_| AuditError::Backpressure)?;

@@ -1,12 +1,13 @@
-//! The one thread that owns the segment file: many sessions wait for one commit.
+//! The one thread that writes: many sessions wait for one commit.
 //!
-//! A commit is built on a copy of the log's position and adopted when it is durable. Until then nobody hears of it,
-//! and after an error the file is cut back to the last adopted position before anything else is written.
+//! Nobody hears of a record before it is durable. When the disk fails, those who wait are refused, and what nobody waits
+//! for is kept until the disk is back.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -18,14 +19,15 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc::Receiver, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{Batch, Defined, FORMAT, Position, Seal, SegmentFields};
-use super::frame::{Chain, Next, Reader, hex};
+use super::Settings;
+use super::appender::Appender;
+use super::batch::{Batch, Defined, Seal};
+use super::frame::hex;
 use super::key::{KeyError, PublicKey, SigningKey};
 use super::log::{AuditError, Entry, Hold, InFlight, Start, Unopened};
 use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::recover::{self, Left};
 use super::storage::Storage;
-use super::{Durability, Settings};
 use crate::metrics::Metrics;
 
 /// Messages in one commit.
@@ -55,19 +57,6 @@ pub(super) enum Message {
     Close { reply: oneshot::Sender<Result<(), AuditError>> },
 }
 
-/// What is known of the segment file behind the last adopted position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tail {
-    /// Nothing is there.
-    Clean,
-    /// A write failed: part of a commit may be there.
-    Cut,
-    /// A sync failed: what the kernel shows may not be what the disk has, so the segment is never appended to again.
-    Doubtful,
-    /// The segment is whole, and the next frame belongs to a new one.
-    Full,
-}
-
 /// What stands at the end of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -79,26 +68,18 @@ enum Mark {
     Closing,
 }
 
+/// Owns the log while the program runs.
 pub(super) struct Writer {
     runtime: Runtime,
-    storage: Storage,
-    file: File,
     _lock: File,
-    seal: Arc<Seal>,
-    durability: Durability,
-    segment_size: u64,
+    directory: PathBuf,
+    boot: BootId,
+    appender: Appender,
     checkpoint_interval: Duration,
     close_wait: Duration,
-    position: Position,
-    /// The last position from which the segment was continued or signed; the tail is re-read from here when in doubt.
-    anchor: Position,
-    /// Bytes of the segment that are on the disk.
-    synced: u64,
-    tail: Tail,
-    uncovered: u64,
-    checkpoint_due: Instant,
+    /// When records that no checkpoint covers are to be signed; `None` where there are none.
+    checkpoint_due: Option<Instant>,
     retry_at: Instant,
-    defined: Defined,
     /// Sequence numbers of attempts without an outcome.
     open: BTreeSet<u64>,
     /// Outcomes and notes that the disk did not take; bounded because each holds its permit.
@@ -117,52 +98,42 @@ impl Writer {
         let lock = storage.lock().map_err(failed)?.ok_or(AuditError::Locked { directory: directory.clone() })?;
         let bad_key = |error: KeyError| AuditError::Key(Arc::new(error));
         let key = SigningKey::load_or_make(settings.signing_key_file.as_deref(), &directory).map_err(bad_key)?;
-        let keys = PublicKey::beside(&directory).map_err(bad_key)?;
-        let left = recover::recover(&storage, &keys)?;
+        let left = recover::recover(&storage, &PublicKey::beside(&directory).map_err(bad_key)?)?;
 
         let boot: BootId = random_hex::<4>().map_err(failed)?.into();
         let log = match &left {
             Some(left) => left.log.clone(),
             None => random_hex::<16>().map_err(failed)?,
         };
-        let seal = Arc::new(Seal { log, boot, key, checkpoint_records: settings.checkpoint_records });
-        let position = left.as_ref().map_or(BEFORE_THE_FIRST, |left| left.position);
-        let file = match &left {
-            Some(left) => storage.open(left.position.segment),
-            None => storage.create(1),
-        };
-        let now = Instant::now();
-        let mut writer = Self {
+        let public = key.public();
+        let seal = Arc::new(Seal { log, boot: BootId::clone(&boot), key, checkpoint_records: settings.checkpoint_records });
+        let end = left.as_ref().map(|left| (left.position, left.uncovered));
+        let size = (settings.durability, settings.segment_size.0);
+        let mut appender = Appender::open(storage, seal, size, end, Arc::clone(&metrics)).map_err(failed)?;
+        begin(&mut appender, &Record::new(Kind::Opened, &OpenedFields::new(settings, start, &public)), left.as_ref())
+            .map_err(|source| AuditError::Unwritable { source: Some(Arc::new(source)) })?;
+        metrics.audit_writable.set(1);
+        Ok(Self {
             runtime: runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?,
-            file: file.map_err(failed)?,
             _lock: lock,
-            seal,
-            durability: settings.durability,
-            segment_size: settings.segment_size.0,
+            boot,
+            appender,
             checkpoint_interval: settings.checkpoint_interval.0,
             close_wait: settings.wait_max.0,
-            position,
-            anchor: position,
-            synced: position.offset,
-            tail: if left.is_some() { Tail::Clean } else { Tail::Full },
-            uncovered: left.as_ref().map_or(0, |left| left.uncovered),
-            checkpoint_due: now,
-            retry_at: now,
-            defined: Defined::default(),
+            checkpoint_due: None,
+            retry_at: Instant::now(),
             open: BTreeSet::new(),
             kept: Vec::new(),
             failure: None,
             writable: Arc::new(AtomicBool::new(true)),
             metrics,
-            storage,
-        };
-        writer.begin(settings, start, left.as_ref())?;
-        Ok(writer)
+            directory,
+        })
     }
 
     /// The boot's name.
     pub(super) fn boot(&self) -> BootId {
-        BootId::clone(&self.seal.boot)
+        BootId::clone(&self.boot)
     }
 
     /// Whether the last commit succeeded.
@@ -172,7 +143,7 @@ impl Writer {
 
     /// Starts the thread. It ends when it is asked to close or when nobody can send any more.
     pub(super) fn spawn(self, receiver: Receiver<Message>) -> Result<JoinHandle<()>, AuditError> {
-        let path = self.storage.directory().to_owned();
+        let path = self.directory.clone();
         let failed = |source| AuditError::Io { path, source: Arc::new(source) };
         thread::Builder::new().name("audit".into()).spawn(move || self.run(receiver)).map_err(failed)
     }
@@ -202,10 +173,9 @@ impl Writer {
 
     /// When something is due without being asked.
     fn wake(&self) -> Instant {
-        match (&self.failure, self.uncovered) {
-            (Some(_), _) => self.retry_at,
-            (None, 0) => Instant::now() + IDLE_INTERVAL,
-            (None, _) => self.checkpoint_due,
+        match &self.failure {
+            Some(_) => self.retry_at,
+            None => self.checkpoint_due.unwrap_or_else(|| Instant::now() + IDLE_INTERVAL),
         }
     }
 
@@ -218,7 +188,7 @@ impl Writer {
                 self.refuse(messages, &error);
             }
             Some(_) => self.attend(messages, Mark::Checkpoint),
-            None if self.uncovered > 0 && now >= self.checkpoint_due => self.attend(messages, Mark::Checkpoint),
+            None if self.checkpoint_due.is_some_and(|due| now >= due) => self.attend(messages, Mark::Checkpoint),
             None => self.attend(messages, Mark::WhenDue),
         }
     }
@@ -277,28 +247,17 @@ impl Writer {
         self.retry_at = Instant::now() + RETRY_INTERVAL;
         self.writable.store(false, Ordering::Release);
         if self.failure.replace(Arc::clone(error)).is_none() {
-            tracing::error!(directory = %self.storage.directory().display(), %error, "the audit log cannot be written: nothing may run");
+            tracing::error!(directory = %self.directory.display(), %error, "the audit log cannot be written: nothing may run");
         }
         self.metrics.audit_writable.set(0);
     }
 
     /// Makes the messages durable, and gives the record of each; `None` is one that no frame can hold.
     fn write(&mut self, messages: &[Message], mark: Mark) -> io::Result<Vec<Option<RecordId>>> {
-        self.mend()?;
-        if self.position.offset >= self.segment_size && self.tail == Tail::Clean {
-            if self.uncovered > 0 {
-                let mut batch = self.batch();
-                batch.checkpoint().map_err(io::Error::other)?;
-                self.append(&batch, true)?;
-            }
-            self.tail = Tail::Full;
-        }
-        if self.tail == Tail::Full {
-            self.rotate()?;
-        }
-
-        let mut batch = self.batch();
-        let ids: Vec<_> = messages.iter().map(|message| put(&mut batch, message, &self.defined)).collect();
+        let (boot, open) = (&self.boot, &self.open);
+        self.appender.prepare(|| open.iter().map(|seq| name(boot, *seq)).collect())?;
+        let mut batch = self.appender.batch();
+        let ids: Vec<_> = messages.iter().map(|message| put(&mut batch, message, self.appender.defined())).collect();
         match mark {
             Mark::WhenDue => {}
             Mark::Checkpoint => batch.checkpoint().map_err(io::Error::other)?,
@@ -307,120 +266,13 @@ impl Writer {
                 batch.checkpoint().map_err(io::Error::other)?;
             }
         }
-        let sync = self.durability == Durability::Fsync || batch.checkpoint.is_some();
-        self.append(&batch, sync)?;
+        self.appender.append(&batch)?;
+        self.checkpoint_due = match self.appender.uncovered() {
+            0 => None,
+            _ if batch.checkpoint.is_some() => Some(Instant::now() + self.checkpoint_interval),
+            _ => self.checkpoint_due.or_else(|| Some(Instant::now() + self.checkpoint_interval)),
+        };
         Ok(ids)
-    }
-
-    fn batch(&self) -> Batch {
-        Batch::new(&self.seal, self.position, self.synced, self.uncovered)
-    }
-
-    /// Appends a batch and adopts it.
-    fn append(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
-        let started = Instant::now();
-        if let Err(error) = self.storage.append(&self.file, &batch.bytes) {
-            self.tail = Tail::Cut;
-            return Err(error);
-        }
-        if sync && let Err(error) = self.storage.sync(&self.file) {
-            self.tail = Tail::Doubtful;
-            return Err(error);
-        }
-        self.adopt(batch, sync);
-        self.metrics.audit_commit_duration.observe(started.elapsed().as_secs_f64());
-        Ok(())
-    }
-
-    fn adopt(&mut self, batch: &Batch, synced: bool) {
-        if self.uncovered == 0 || batch.checkpoint.is_some() {
-            self.checkpoint_due = Instant::now() + self.checkpoint_interval;
-        }
-        self.position = batch.end;
-        self.uncovered = batch.uncovered();
-        if synced {
-            self.synced = batch.end.offset;
-        }
-        if let Some(checkpoint) = batch.checkpoint {
-            self.anchor = checkpoint;
-        }
-        self.defined.extend(&batch.defined);
-        for kind in &batch.kinds {
-            self.metrics.audit_records_total.with_label_values(&[kind.as_str()]).inc();
-        }
-        self.metrics.audit_bytes_total.inc_by(u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX));
-        self.metrics.audit_commit_records.observe(f64::from(u32::try_from(batch.kinds.len()).unwrap_or(u32::MAX)));
-    }
-
-    /// Brings the segment back to the last adopted position.
-    fn mend(&mut self) -> io::Result<()> {
-        match self.tail {
-            Tail::Clean | Tail::Full => Ok(()),
-            Tail::Cut => {
-                self.storage.truncate(&self.file, self.position.offset)?;
-                self.synced = self.position.offset;
-                self.tail = Tail::Clean;
-                Ok(())
-            }
-            Tail::Doubtful => {
-                self.storage.truncate(&self.file, self.position.offset)?;
-                self.prove_tail()?;
-                self.tail = Tail::Full;
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads back what was adopted since the anchor.
-    fn prove_tail(&self) -> io::Result<()> {
-        let mut reader = Reader::open(&self.storage.segment_path(self.position.segment))?;
-        reader.seek(self.anchor.offset)?;
-        let mut chain = self.anchor.chain;
-        while let Next::Frame(frame) = reader.next()? {
-            chain = frame.follows(chain);
-        }
-        if reader.offset() == self.position.offset && chain == self.position.chain {
-            Ok(())
-        } else {
-            Err(io::Error::other("the segment does not read back as it was written"))
-        }
-    }
-
-    /// Begins the next segment. Until that is durable, nothing else is written.
-    fn rotate(&mut self) -> io::Result<()> {
-        let number = self.position.segment + 1;
-        let start = Position { segment: number, offset: 0, ..self.position };
-        let mut batch = Batch::new(&self.seal, start, 0, self.uncovered);
-        let fields = SegmentFields {
-            format: FORMAT.into(),
-            log: self.seal.log.clone(),
-            segment: number,
-            previous: start.chain.to_string(),
-            open: self.open.iter().map(|seq| RecordId { boot: self.boot(), seq: *seq }.to_string()).collect(),
-        };
-        batch.push(&Record::new(Kind::Segment, &fields)).map_err(io::Error::other)?;
-        let create = || {
-            let file = self.storage.create(number)?;
-            self.storage.append(&file, &batch.bytes)?;
-            self.storage.sync(&file)?;
-            self.storage.sync_directory()?;
-            Ok(file)
-        };
-        match create() {
-            Ok(file) => {
-                self.file = file;
-                self.anchor = start;
-                self.adopt(&batch, true);
-                self.defined.clear();
-                self.tail = Tail::Clean;
-                Ok(())
-            }
-            Err(error) => {
-                // What stays behind holds nothing acknowledged, and the next try empties it.
-                let _ = self.storage.remove(number);
-                Err(error)
-            }
-        }
     }
 
     /// The fields of the closing record: attempts that will have no outcome.
@@ -433,7 +285,7 @@ impl Writer {
                 Message::Record { .. } | Message::Close { .. } => {}
             }
         }
-        ClosedFields { unfinished: open.into_iter().map(|seq| RecordId { boot: self.boot(), seq }.to_string()).collect() }
+        ClosedFields { unfinished: open.into_iter().map(|seq| name(&self.boot, seq)).collect() }
     }
 
     /// Tells everybody what became durable.
@@ -480,53 +332,6 @@ impl Writer {
             }
         }
     }
-
-    /// Commits the first records of this boot.
-    fn begin(&mut self, settings: &Settings, start: &Start, left: Option<&Left>) -> Result<(), AuditError> {
-        let public = self.seal.key.public();
-        let opened = Record::new(
-            Kind::Opened,
-            &OpenedFields {
-                version: &start.version,
-                config: &start.config_digest,
-                durability: settings.durability.as_str(),
-                checkpoint_records: settings.checkpoint_records,
-                key: &public.id(),
-                public_key: &public.to_base64(),
-            },
-        );
-        let recovered = left.filter(|left| left.needs_recovery()).map(|left| Record::new(Kind::Recovered, &left.fields()));
-        self.write_beginning(&opened, recovered.as_ref()).map_err(|source| AuditError::Unwritable { source: Some(Arc::new(source)) })?;
-        self.metrics.audit_writable.set(1);
-        Ok(())
-    }
-
-    fn write_beginning(&mut self, opened: &Record, recovered: Option<&Record>) -> io::Result<()> {
-        if self.tail == Tail::Full {
-            self.rotate()?;
-        }
-        let mut batch = self.batch();
-        batch.begin([Some(opened), recovered].into_iter().flatten()).map_err(io::Error::other)?;
-        self.append(&batch, true)
-    }
-}
-
-/// The position of a log that has no segment.
-const BEFORE_THE_FIRST: Position = Position { segment: 0, offset: 0, seq: 0, chain: Chain::START };
-
-#[derive(Serialize)]
-struct OpenedFields<'a> {
-    version: &'a str,
-    config: &'a str,
-    durability: &'static str,
-    checkpoint_records: u64,
-    key: &'a str,
-    public_key: &'a str,
-}
-
-#[derive(Serialize)]
-struct ClosedFields {
-    unfinished: Vec<String>,
 }
 
 impl Drop for Writer {
@@ -535,6 +340,49 @@ impl Drop for Writer {
         self.writable.store(false, Ordering::Release);
         self.metrics.audit_writable.set(0);
     }
+}
+
+/// The name of a record.
+fn name(boot: &BootId, seq: u64) -> String {
+    RecordId { boot: BootId::clone(boot), seq }.to_string()
+}
+
+/// Commits the first records of a boot.
+fn begin(appender: &mut Appender, opened: &Record, left: Option<&Left>) -> io::Result<()> {
+    // A new log has no attempts. An old one is continued where it ends, whatever its size: a boot begins before a segment.
+    appender.begin_log()?;
+    let recovered = left.filter(|left| left.needs_recovery()).map(|left| Record::new(Kind::Recovered, &left.fields()));
+    let mut batch = appender.batch();
+    batch.begin([Some(opened), recovered.as_ref()].into_iter().flatten()).map_err(io::Error::other)?;
+    appender.append(&batch)
+}
+
+#[derive(Serialize)]
+struct OpenedFields<'a> {
+    version: &'a str,
+    config: &'a str,
+    durability: &'static str,
+    checkpoint_records: u64,
+    key: String,
+    public_key: String,
+}
+
+impl<'a> OpenedFields<'a> {
+    fn new(settings: &Settings, start: &'a Start, key: &PublicKey) -> Self {
+        Self {
+            version: &start.version,
+            config: &start.config_digest,
+            durability: settings.durability.as_str(),
+            checkpoint_records: settings.checkpoint_records,
+            key: key.id(),
+            public_key: key.to_base64(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ClosedFields {
+    unfinished: Vec<String>,
 }
 
 /// Adds a message's records to the batch; `None` where no frame can hold them.

@@ -308,3 +308,83 @@ fn write_field(out: &mut impl Write, name: &str, value: &Value) -> io::Result<()
         Value::Null | Value::Bool(_) | Value::Number(_) => writeln!(out, "  {name:<28} {value}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    use clap::Parser;
+
+    use super::{Action, Command};
+    use crate::audit::tests::{Fixture, completed};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: Command,
+    }
+
+    /// Runs `tollhouse audit` with these arguments on the fixture's log; the exit code says success.
+    fn run(fixture: &Fixture, arguments: &[&str]) -> (bool, String) {
+        let directory = ["--directory", fixture.path().to_str().unwrap()];
+        let line = Line::try_parse_from(["audit"].iter().chain(arguments).chain(&directory)).unwrap();
+        let mut out = Vec::new();
+        let code = match line.command.action {
+            Action::Verify(verify) => verify.run(&mut out),
+            Action::Tail(tail) => tail.run(&mut out),
+            Action::Show(show) => show.run(&mut out),
+        };
+        (code.is_ok_and(|code| code == ExitCode::SUCCESS), String::from_utf8(out).unwrap())
+    }
+
+    async fn log_of_two() -> (Fixture, String) {
+        let fixture = Fixture::new();
+        let log = fixture.open();
+        let entry = log.attempt(&fixture.attempt("select 'a'\n-- \u{1b}[2J")).await.unwrap();
+        let id = entry.id().to_string();
+        entry.finish(&completed(7));
+        log.refuse(&fixture.attempt("select 'b'")).await.unwrap();
+        log.close().await.unwrap();
+        (fixture, id)
+    }
+
+    #[tokio::test]
+    async fn verify_says_proven_and_fails_on_a_changed_log() {
+        let (fixture, _) = log_of_two().await;
+        let (proven, text) = run(&fixture, &["verify"]);
+        assert!(proven && text.starts_with("proven\n") && text.contains("closed in order"), "{text}");
+
+        let segment = fixture.path().join("000001.audit");
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&segment, bytes).unwrap();
+        let (proven, text) = run(&fixture, &["verify"]);
+        assert!(!proven && text.starts_with("NOT PROVEN") && text.contains("000001.audit, byte 0"), "{text}");
+        let (proven, json) = run(&fixture, &["verify", "--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((proven, &report["proven"], &report["flaw"]["offset"]), (false, &false.into(), &0.into()));
+    }
+
+    #[tokio::test]
+    async fn tail_prints_the_last_executions_in_columns() {
+        let (fixture, id) = log_of_two().await;
+        let (_, text) = run(&fixture, &["tail"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        let cells: Vec<&str> = lines[1].split_whitespace().skip(2).collect();
+        assert_eq!(cells[..4], [id.as_str(), "allowed", "completed", "7"]);
+        assert_eq!(cells[5..], ["SELECT", "model.shop.orders", "shop.public.orders"]);
+        assert_eq!(run(&fixture, &["tail", "-n", "1", "--format", "json"]).1.lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn show_tells_the_whole_story_and_cannot_drive_a_terminal() {
+        let (fixture, id) = log_of_two().await;
+        let (found, text) = run(&fixture, &["show", &id]);
+        for part in ["select 'a'", "model.shop.orders", "system:serviceaccount:shop:dbt", "spec.egress[0]", "completed"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        assert!(found && !text.contains('\u{1b}') && text.contains("\\u{1b}"), "{text}");
+        assert!(!run(&fixture, &["show", "00000000-1"]).0);
+    }
+}

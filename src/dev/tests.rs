@@ -88,3 +88,13 @@ async fn an_address_that_others_can_reach_is_refused_and_nothing_is_written() {
     assert!(matches!(Stand::start(&open).await, Err(DevError::NotLoopback(_))));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn stand_ins_that_cannot_listen_leave_no_marker_of_an_earlier_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    std::fs::write(directory.path().join("ready"), "earlier").unwrap();
+    let late = Settings { address: taken.local_addr().unwrap(), ..settings(&directory) };
+    assert!(matches!(Stand::start(&late).await, Err(DevError::Bind(_))));
+    assert!(!directory.path().join("ready").exists());
+}

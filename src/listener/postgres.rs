@@ -212,7 +212,7 @@ impl Door {
             None if self.flavor.database_defaults_to_user => startup.user.clone(),
             None => return Err(Fault::new(Reason::UnknownDatabase)),
         };
-        let asked = parameters::read(&startup.parameters)?;
+        let asked = parameters::read(&startup.parameters, self.around.dialect)?;
         let lease = self.credentials.get().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use super::{Analysis, Dialect, Effect, Limits, Session, analyze};
+use super::{Analysis, Dialect, Effect, Limits, OpaqueClass, Session, analyze};
 
 #[derive(serde::Deserialize)]
 struct Sent {
@@ -102,6 +102,59 @@ fn every_hand_written_case_has_the_effects_written_beside_it() {
     assert!(titles.len() >= 80, "only {} cases", titles.len());
 }
 
+/// Every name of a relation, and every function that is called, at any place of a serialized parse tree.
+fn named_anywhere(tree: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match tree {
+        serde_json::Value::Object(fields) => {
+            names.extend(fields.get("relname").and_then(|name| name.as_str()).map(str::to_owned));
+            if let Some(path) = fields.get("funcname").and_then(|path| path.as_array()) {
+                let name = path.last().and_then(|part| part.pointer("/node/String/sval")).and_then(|name| name.as_str());
+                names.extend(name.map(|name| format!("{name}()")));
+            }
+            fields.values().for_each(|field| named_anywhere(field, names));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| named_anywhere(item, names)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => {}
+    }
+}
+
+/// What the walk may leave out: names of common table expressions, aliases after `FOR UPDATE OF`, and pure functions.
+fn explained(tree: &str, name: &str) -> bool {
+    match name.strip_suffix("()") {
+        Some(function) => include_str!("postgres/functions_pure.txt").lines().any(|pure| pure == function),
+        None => tree.contains(&format!("\"ctename\":\"{name}\"")) || tree.contains("\"LockingClause\""),
+    }
+}
+
+#[test]
+fn no_relation_and_no_function_at_any_place_of_the_parse_tree_is_left_out() {
+    let deep = std::thread::Builder::new().stack_size(256 << 20).spawn(|| {
+        let mut compared = 0;
+        for text in different_texts() {
+            let analysis = judged(&text);
+            let effects: Vec<&Effect> = analysis.statements.iter().flat_map(|statement| &statement.effects).collect();
+            if effects.iter().any(|effect| matches!(effect, Effect::Opaque { .. })) {
+                continue;
+            }
+            let tree = serde_json::to_value(pg_query::parse(&text, 0).unwrap().protobuf).unwrap();
+            let mut names = BTreeSet::new();
+            named_anywhere(&tree, &mut names);
+            let tree = tree.to_string();
+            for name in names {
+                let found = effects.iter().any(|effect| match effect {
+                    Effect::Access { object, .. } => object.name == name,
+                    Effect::Call { function } => name.strip_suffix("()") == Some(&function.name),
+                    Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => false,
+                });
+                assert!(found || explained(&tree, &name), "{name} in {text}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 300, "only {compared}");
+    });
+    deep.unwrap().join().unwrap();
+}
+
 /// Knuth's generator; the same bytes on every run.
 struct Dice(u64);
 
@@ -121,6 +174,71 @@ fn different_texts() -> Vec<String> {
         }
     }
     texts.into_iter().collect()
+}
+
+/// The classes of the opaque effects of a text, judged on a thread with a stack as small as the runtime's.
+fn opaque_on_a_small_stack(text: String) -> Vec<OpaqueClass> {
+    let judge = move || {
+        let effects = judged(&text).statements.into_iter().flat_map(|statement| statement.effects);
+        let classes = effects.filter_map(|effect| match effect {
+            Effect::Opaque { class, .. } => Some(class),
+            Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } => None,
+        });
+        classes.collect()
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(judge).unwrap().join().unwrap()
+}
+
+#[test]
+fn texts_as_deep_as_people_and_dbt_write_them_are_judged() {
+    let queries = [
+        format!("select {}", vec!["a"; 600].join(" || ")),
+        format!("select {}", vec!["select a from t"; 400].join(" union all ")).replacen("select ", "", 1),
+        format!("select * from t where {}", vec!["a = 1"; 20_000].join(" or ")),
+        format!("insert into t values {}", vec!["(1, 'x', null)"; 5_000].join(", ")),
+        format!("select {}1{}", "(".repeat(500), ")".repeat(500)),
+        format!("{}select 1{}", "select * from (".repeat(80), ") q".repeat(80)),
+        format!("select {}1{}", "case when a then b else ".repeat(200), " end".repeat(200)),
+        format!("select * from t {}", "join u using (k) ".repeat(500)),
+        format!("with {} select 1", (0..2000).map(|n| format!("q{n} as (select * from t)")).collect::<Vec<_>>().join(", ")),
+    ];
+    for query in queries {
+        assert_eq!(opaque_on_a_small_stack(query.clone()), [], "{}", query.get(..200).unwrap_or(&query));
+    }
+}
+
+#[test]
+fn texts_that_are_too_deep_are_opaque_and_overflow_nothing() {
+    let queries = [
+        format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("select {}", vec!["1"; 100_000].join("+")),
+        format!("select {} true", "not ".repeat(100_000)),
+        format!("select {} 1", "- ".repeat(100_000)),
+        format!("select {}", vec!["select a from t"; 50_000].join(" union all ")).replacen("select ", "", 1),
+        format!("{}select 1{}", "select * from (".repeat(20_000), ") q".repeat(20_000)),
+        format!("{}select 1{}", "with q as (".repeat(20_000), ") select 1".repeat(20_000)),
+        format!("select {}1{}", "array[".repeat(20_000), "]".repeat(20_000)),
+        format!("select a{}", "::int".repeat(100_000)),
+        format!("select * from t {}", "join u using (k) ".repeat(50_000)),
+        format!("select {}1{}", "f(".repeat(20_000), ")".repeat(20_000)),
+        format!("select a{}", " is null".repeat(100_000)),
+        format!("select a{}", " collate x".repeat(100_000)),
+    ];
+    for query in queries {
+        assert_eq!(opaque_on_a_small_stack(query.clone()), [OpaqueClass::TooDeep], "{}", query.get(..60).unwrap_or(&query));
+    }
+    let shallow = Limits { nesting_max: 20, ..Limits::default() };
+    let analysis = analyze(Dialect::Postgres, &format!("select {}", vec!["1"; 30].join("+")), &shallow);
+    assert!(described(&analysis).contains("opaque too-deep"));
+}
+
+#[test]
+fn texts_that_are_too_long_or_hold_a_nul_are_opaque() {
+    let short = Limits { statement_bytes_max: 8, ..Limits::default() };
+    assert_eq!(described(&analyze(Dialect::Postgres, "select 1", &short)), "SELECT:\n");
+    assert!(described(&analyze(Dialect::Postgres, "select 12", &short)).contains("opaque too-long"));
+    assert!(described(&judged("select 1;\0 drop table a")).contains("opaque unparseable"));
+    assert_eq!(judged("").statements, []);
 }
 
 #[test]

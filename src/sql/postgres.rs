@@ -26,7 +26,7 @@ mod walk;
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Analysis, Effect, Limits, OpaqueClass, Session, Statement};
+use super::{Analysis, Effect, Limits, Object, OpaqueClass, Session, Statement};
 
 /// What [`super::analyze`] promises, for PostgreSQL.
 pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
@@ -38,6 +38,18 @@ pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
     }
     stack::with_room_for(text, || judge(text, limits))
         .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
+}
+
+/// What [`super::set_parameter`] promises, for PostgreSQL.
+pub(super) fn set_parameter(name: &str, value: &str) -> Vec<Effect> {
+    let mut walk = walk::Walk::new(&Limits::default());
+    walk.set_one(name.to_ascii_lowercase(), &[value]);
+    walk.effects
+}
+
+/// May a call of `function` change the search path of the session?
+pub(super) fn may_change_search_path(function: &Object) -> bool {
+    expression::may_change_search_path(function)
 }
 
 /// Held while the parser runs. The C library points the *process's* standard error at a pipe of its own during a parse
@@ -52,8 +64,11 @@ fn judge(text: &str, limits: &Limits) -> Analysis {
     };
     match parsed {
         Ok(parsed) => {
-            let statements = parsed.protobuf.stmts.iter().filter_map(|raw| raw.stmt.as_deref()?.node.as_ref());
-            Analysis { statements: statements.map(|node| statement::judge(node, limits)).collect() }
+            let nodes = parsed.protobuf.stmts.iter().map(|raw| raw.stmt.as_deref().and_then(|stmt| stmt.node.as_ref()));
+            match nodes.collect::<Option<Vec<_>>>() {
+                Some(nodes) => Analysis { statements: nodes.into_iter().map(|node| statement::judge(node, limits)).collect() },
+                None => opaque(OpaqueClass::Unsupported, "a statement of an unknown kind"),
+            }
         }
         Err(pg_query::Error::Parse(message)) if is_about_depth(&message) => {
             opaque(OpaqueClass::TooDeep, "the text is nested deeper than the parser allows")

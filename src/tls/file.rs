@@ -54,12 +54,11 @@ fn pem_error(path: &Path, wanted: &'static str, error: pem::Error) -> TlsError {
     }
 }
 
-type Make<T> = Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>;
-
 /// A value made from files. Each use looks whether they changed, which costs a `stat` per file.
-pub(crate) struct Fresh<T> {
+pub(crate) struct Fresh<S, T> {
     paths: Vec<PathBuf>,
-    make: Make<T>,
+    settings: S,
+    make: fn(&S) -> Result<T, TlsError>,
     kept: Mutex<Kept<T>>,
 }
 
@@ -68,15 +67,15 @@ struct Kept<T> {
     value: Arc<T>,
 }
 
-impl<T> Fresh<T> {
+impl<S, T> Fresh<S, T> {
     /// Makes the value for the first time.
     ///
     /// # Errors
     /// What `make` says.
-    pub(crate) fn new(paths: Vec<PathBuf>, make: impl Fn() -> Result<T, TlsError> + Send + Sync + 'static) -> Result<Self, TlsError> {
+    pub(crate) fn new(paths: Vec<PathBuf>, settings: S, make: fn(&S) -> Result<T, TlsError>) -> Result<Self, TlsError> {
         // The marks are taken before the files are read: a change in between is seen at the next use.
-        let kept = Kept { marks: marks(&paths), value: Arc::new(make()?) };
-        Ok(Self { paths, make: Box::new(make), kept: Mutex::new(kept) })
+        let kept = Kept { marks: marks(&paths), value: Arc::new(make(&settings)?) };
+        Ok(Self { paths, settings, make, kept: Mutex::new(kept) })
     }
 
     /// The value of the files as they are now.
@@ -87,7 +86,7 @@ impl<T> Fresh<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let now = marks(&self.paths);
         if now != kept.marks {
-            *kept = Kept { marks: now, value: Arc::new((self.make)()?) };
+            *kept = Kept { marks: now, value: Arc::new((self.make)(&self.settings)?) };
         }
         Ok(Arc::clone(&kept.value))
     }
@@ -101,7 +100,7 @@ impl<T> Fresh<T> {
     }
 }
 
-impl<T> fmt::Debug for Fresh<T> {
+impl<S, T> fmt::Debug for Fresh<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fresh").field("paths", &self.paths).finish_non_exhaustive()
     }

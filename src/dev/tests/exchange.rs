@@ -88,8 +88,13 @@ async fn what_the_exchange_refuses_is_named_by_reason_and_code_and_holds_no_toke
     let rig = Rig::start().await;
     let good = rig.proof();
     let stranger = Proof { token: Secret::from("e30.e30.e30"), ..good.clone() };
+    let mut claims = rig.stand.cluster().claims().unwrap();
+    claims["sub"] = json!("system:serviceaccount:demo:intruder");
+    claims["kubernetes.io"]["serviceaccount"]["name"] = json!("intruder");
+    let other_account = Proof { token: rig.stand.cluster().issuer().sign(&claims).unwrap(), ..good.clone() };
     let base = rig.stand.base().to_owned();
     let cases = [
+        ("another account", &other_account, steps(&rig, |_| {}), Reason::ExchangeRefused, "403"),
         ("subject token", &stranger, steps(&rig, |_| {}), Reason::ExchangeRefused, "400: invalid_grant"),
         ("audience", &good, steps(&rig, |steps| steps[0]["audience"] = json!("elsewhere")), Reason::ExchangeRefused, "400: invalid_target"),
         (

@@ -34,12 +34,8 @@ pub(super) async fn authenticate(wire: &mut Wire, authentication: &Authenticatio
         Authentication::Trust => return Ok(()),
         Authentication::Scram(file) => file,
     };
-    let unreadable = |error: std::io::Error| failed().about("the listener's secret file cannot be read").because(error);
-    let secret = Secret::new(tokio::fs::read_to_string(file).await.map_err(unreadable)?);
-    let secret = Secret::from(secret.expose().trim());
-    if secret.expose().is_empty() {
-        return Err(failed().about("the listener's secret file is empty"));
-    }
+    let unusable = |error| failed().about("the listener's secret file cannot be used").because(error);
+    let secret = Secret::<String>::read(file).await.map_err(unusable)?;
     scram(wire, &secret).await
 }
 

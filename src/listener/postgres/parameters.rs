@@ -3,7 +3,7 @@
 //! Source: PostgreSQL 18 documentation, section 54.7, "StartupMessage"; `pg_split_opts` in its source for `options`.
 
 use crate::fault::{Fault, Reason};
-use crate::sql::{self, Effect};
+use crate::sql::{self, Dialect, Effect};
 
 /// What the startup parameters ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -20,13 +20,13 @@ pub(super) struct Asked {
 ///
 /// # Errors
 /// `StartupParameterRefused` for replication and for command-line options that are not `-c name=value`.
-pub(super) fn read(parameters: &[(String, String)]) -> Result<Asked, Fault> {
+pub(super) fn read(parameters: &[(String, String)], dialect: Dialect) -> Result<Asked, Fault> {
     let mut asked = Asked::default();
     for (name, value) in parameters {
         match name.as_str() {
             "options" => {
                 for (name, value) in split_options(value)? {
-                    asked.set(&name, &value);
+                    asked.set(&name, &value, dialect);
                 }
             }
             "replication" => {
@@ -34,7 +34,7 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Asked, Fault> {
                     return Err(refused("replication"));
                 }
             }
-            name => asked.set(name, value),
+            name => asked.set(name, value, dialect),
         }
     }
     Ok(asked)
@@ -45,14 +45,16 @@ fn refused(parameter: &str) -> Fault {
 }
 
 impl Asked {
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: &str, dialect: Dialect) {
         let name = name.to_ascii_lowercase().replace('-', "_");
         match name.as_str() {
+            // Anywhere but in front, pg_catalog would let names of the catalog mean other relations and functions.
+            "search_path" if value.contains("pg_catalog") => self.effects.push(Effect::Set { parameter: name }),
             "search_path" => self.search_path = single_schema(value),
             "application_name" => self.application_name = Some(value.to_owned()),
             // Reading SQL depends on the encoding that the server reports, so any may be asked for here.
             "client_encoding" => {}
-            _ => self.effects.extend(sql::parameter_effect(&name, value)),
+            _ => self.effects.extend(sql::set_parameter(dialect, &name, value)),
         }
     }
 }
@@ -100,11 +102,11 @@ fn split_words(options: &str) -> Vec<String> {
 mod tests {
     use super::{read, split_words};
     use crate::fault::Reason;
-    use crate::sql::Effect;
+    use crate::sql::{Dialect, Effect};
 
     fn asked(parameters: &[(&str, &str)]) -> Result<super::Asked, Reason> {
         let owned: Vec<_> = parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        read(&owned).map_err(|fault| fault.reason)
+        read(&owned, Dialect::Postgres).map_err(|fault| fault.reason)
     }
 
     #[test]

@@ -48,9 +48,13 @@ impl Context {
     /// Notes what an admitted text changes in the session, before it is forwarded.
     pub(super) fn admitted(&mut self, prepared: &Prepared, flow: &mut Flow) {
         for statement in &prepared.analysis.statements {
+            if statement.may_change_search_path() {
+                self.search_path = None;
+            }
             match &statement.session {
-                Session::Unchanged | Session::Executes { .. } => {}
-                Session::SearchPathUnknown => self.search_path = None,
+                Session::Unchanged | Session::SearchPathUnknown => {}
+                // What is behind the name may be anything that was admitted.
+                Session::Executes { .. } => self.search_path = None,
                 Session::Prepares { name, effects } => {
                     let behind = Prepared {
                         sql: Arc::clone(&prepared.sql),

@@ -7,6 +7,12 @@ use super::walk::{Scope, Walk};
 use super::{catalog, name};
 use crate::sql::{Effect, Object, ObjectKind, OpaqueClass};
 
+/// What is not pure may do anything, also to the search path, unless it is known.
+pub(super) fn may_change_search_path(function: &Object) -> bool {
+    let built_in = function.schema.as_deref() == Some("pg_catalog") && catalog::is_impure(&function.name);
+    !built_in || catalog::may_set_parameters(&function.name)
+}
+
 impl Walk {
     #[expect(clippy::wildcard_enum_match_arm, reason = "node kinds that are not listed here are clauses, or become opaque")]
     pub(super) fn expression(&mut self, kind: &NodeEnum, scope: Scope<'_>) {
@@ -14,7 +20,7 @@ impl Walk {
         match kind {
             N::AConst(_) | N::Integer(_) | N::Float(_) | N::Boolean(_) | N::String(_) | N::BitString(_) => {}
             // `SqlvalueFunction` is `CURRENT_DATE`, `CURRENT_USER` and the like, which only tell.
-            N::ParamRef(_) | N::AStar(_) | N::SetToDefault(_) | N::CurrentOfExpr(_) | N::SqlvalueFunction(_) => {}
+            N::ParamRef(_) | N::AStar(_) | N::SetToDefault(_) | N::CurrentOfExpr(_) | N::SqlvalueFunction(_) | N::MergeSupportFunc(_) => {}
             N::ColumnRef(column) => self.fields(column.fields.get(1..).unwrap_or_default(), scope),
             N::AExpr(e) => {
                 self.operator(&e.name);
@@ -170,9 +176,10 @@ impl Walk {
         }
     }
 
-    /// What is not pure may do anything, also to the search path.
-    fn called(&mut self, function: Object) {
+    pub(super) fn called(&mut self, function: Object) {
+        if may_change_search_path(&function) {
+            self.search_path_unknown();
+        }
         self.effect(Effect::Call { function });
-        self.search_path_unknown();
     }
 }

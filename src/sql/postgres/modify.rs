@@ -151,8 +151,7 @@ impl Walk {
         if action == Action::Update && object.schema.as_deref() == Some("pg_catalog") && object.name == "pg_settings" {
             let schema = object.schema.clone();
             let function = Object { kind: ObjectKind::Function, database: None, schema, name: "set_config".to_owned() };
-            self.effect(Effect::Call { function });
-            self.search_path_unknown();
+            self.called(function);
         }
         self.effect(Effect::Access { action, object, columns });
     }

@@ -86,7 +86,7 @@ impl Walk {
     }
 
     /// Without values it is a reset to what the session began with.
-    fn set_one(&mut self, parameter: String, values: &[&str]) {
+    pub(super) fn set_one(&mut self, parameter: String, values: &[&str]) {
         match parameter.as_str() {
             "role" | "session_authorization" => {
                 let role = values.first().filter(|role| **role != "none").map(|role| (*role).to_owned());

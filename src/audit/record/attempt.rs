@@ -1,0 +1,230 @@
+//! What an execution was, and what came of it, as fields of its records.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::RecordId;
+use crate::audit::frame::hex;
+use crate::audit::{Attempt, Outcome};
+use crate::dbt::Attribution;
+use crate::policy::{Decision, Verdict};
+use crate::sql::{Effect, Object, ObjectKind};
+
+/// The fields of `attempt` and `denied`.
+#[derive(Serialize)]
+pub(in crate::audit) struct AttemptFields<'a> {
+    session: &'a str,
+    protocol: &'static str,
+    sql: SqlFields,
+    verbs: Vec<&'static str>,
+    effects: Vec<EffectFields<'a>>,
+    tables: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unqualified_schema: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dbt: Option<DbtFields<'a>>,
+    decision: DecisionFields<'a>,
+}
+
+impl<'a> AttemptFields<'a> {
+    /// `digest` is the statement's, which the caller has computed.
+    pub(in crate::audit) fn new(attempt: &Attempt<'a>, digest: &[u8; 32]) -> Self {
+        Self {
+            session: &attempt.session.id,
+            protocol: attempt.protocol.as_str(),
+            sql: SqlFields { digest: hex(digest), bytes: attempt.sql.len() },
+            verbs: attempt.analysis.statements.iter().map(|statement| statement.verb).collect(),
+            effects: attempt.effects.iter().map(EffectFields::new).collect(),
+            tables: tables(attempt),
+            unqualified_schema: attempt.unqualified_schema,
+            dbt: attempt.dbt.map(DbtFields::new),
+            decision: DecisionFields::new(attempt.decision),
+        }
+    }
+}
+
+/// The tables of an attempt for people: once each, as `database.schema.name`, sorted.
+fn tables(attempt: &Attempt<'_>) -> Vec<String> {
+    let mut names: Vec<String> = attempt
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Access { object, .. } if object.kind == ObjectKind::Relation => Some(object),
+            Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => None,
+        })
+        .map(|object| qualified(object, &attempt.session.database, attempt.unqualified_schema))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The full name, with `?` for a schema that is not known.
+fn qualified(object: &Object, database: &str, unqualified_schema: Option<&str>) -> String {
+    let database = object.database.as_deref().unwrap_or(database);
+    let schema = object.schema.as_deref().or(unqualified_schema).unwrap_or("?");
+    format!("{database}.{schema}.{}", object.name)
+}
+
+/// An object as far as the statement says it, in parts: a name may hold any character.
+#[derive(Serialize)]
+struct ObjectFields<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> ObjectFields<'a> {
+    fn new(object: &'a Object) -> Self {
+        let kind = match object.kind {
+            ObjectKind::Relation => "relation",
+            ObjectKind::Schema => "schema",
+            ObjectKind::Database => "database",
+            ObjectKind::Function => "function",
+            ObjectKind::Type => "type",
+        };
+        Self { kind, database: object.database.as_deref(), schema: object.schema.as_deref(), name: &object.name }
+    }
+}
+
+#[derive(Serialize)]
+struct SqlFields {
+    digest: String,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum EffectFields<'a> {
+    Access {
+        action: &'static str,
+        object: ObjectFields<'a>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        columns: &'a [String],
+    },
+    Call {
+        call: ObjectFields<'a>,
+    },
+    Role {
+        role: Option<&'a str>,
+    },
+    Set {
+        set: &'a str,
+    },
+    Opaque {
+        opaque: &'static str,
+        detail: &'a str,
+    },
+}
+
+impl<'a> EffectFields<'a> {
+    fn new(effect: &'a Effect) -> Self {
+        match effect {
+            Effect::Access { action, object, columns } => {
+                Self::Access { action: action.as_str(), object: ObjectFields::new(object), columns }
+            }
+            Effect::Call { function } => Self::Call { call: ObjectFields::new(function) },
+            Effect::Role { role } => Self::Role { role: role.as_deref() },
+            Effect::Set { parameter } => Self::Set { set: parameter },
+            Effect::Opaque { class, detail } => Self::Opaque { opaque: class.as_str(), detail },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DbtFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    /// Always true: it comes from a comment that the client wrote.
+    claimed: bool,
+}
+
+impl<'a> DbtFields<'a> {
+    fn new(attribution: &'a Attribution) -> Self {
+        Self {
+            node: attribution.node.as_deref(),
+            connection: attribution.connection.as_deref(),
+            invocation: attribution.invocation.as_deref(),
+            target: attribution.target.as_deref(),
+            profile: attribution.profile.as_deref(),
+            version: attribution.version.as_deref(),
+            claimed: true,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DecisionFields<'a> {
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    revision: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<DenialFields<'a>>,
+}
+
+impl<'a> DecisionFields<'a> {
+    fn new(decision: &'a Decision) -> Self {
+        let rule = decision.rule.as_ref();
+        Self {
+            verdict: match decision.verdict {
+                Verdict::Allowed => "allowed",
+                Verdict::Observed => "observed",
+                Verdict::Denied => "denied",
+            },
+            policy: rule.map(|rule| &*rule.policy),
+            rule: rule.map(|rule| &*rule.path),
+            revision: &decision.revision,
+            denial: decision.denial.as_ref().map(|denial| DenialFields { reason: denial.reason.code(), sentence: &denial.sentence }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DenialFields<'a> {
+    reason: &'static str,
+    sentence: &'a str,
+}
+
+/// The fields of `outcome`.
+#[derive(Serialize)]
+pub(in crate::audit) struct OutcomeFields<'a> {
+    pub(in crate::audit) attempt: &'a RecordId,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+    reply_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sqlstate: Option<&'a str>,
+    duration_us: u64,
+}
+
+impl<'a> OutcomeFields<'a> {
+    pub(in crate::audit) fn new(attempt: &'a RecordId, outcome: &'a Outcome, duration: Duration) -> Self {
+        Self {
+            attempt,
+            status: outcome.status.as_str(),
+            rows: outcome.rows,
+            reply_bytes: outcome.reply_bytes,
+            // A server may send anything here; a SQLSTATE has five letters or digits (PostgreSQL docs, appendix A).
+            sqlstate: outcome.sqlstate.as_deref().filter(|code| code.len() == 5 && code.bytes().all(|b| b.is_ascii_alphanumeric())),
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}

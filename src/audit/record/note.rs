@@ -1,0 +1,110 @@
+//! Everything but executions, as fields of their records.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{Definition, Kind, PrincipalFields, Record, rfc3339};
+use crate::audit::log::Note;
+use crate::fault::Reason;
+
+/// The fields of every [`Note`].
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NoteFields<'a> {
+    SessionStarted {
+        session: &'a str,
+    },
+    SessionEnded {
+        session: &'a str,
+        end: &'a str,
+        executions: u64,
+        denied: u64,
+        bytes_to_target: u64,
+        bytes_to_client: u64,
+        duration_us: u64,
+    },
+    SessionRefused {
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        about: Option<&'a str>,
+        listener: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_address: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_user: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        database: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        principal: Option<PrincipalFields<'a>>,
+    },
+    CredentialExchanged {
+        exchange: &'a str,
+        credential: &'a str,
+        expires_at: String,
+        target: &'a str,
+        principal: PrincipalFields<'a>,
+    },
+    CredentialRefused {
+        exchange: &'a str,
+        reason: &'static str,
+        target: &'a str,
+        principal: PrincipalFields<'a>,
+    },
+    IdentityFailed {
+        source: &'a str,
+        reason: &'static str,
+    },
+    PolicyLoaded {
+        revision: &'a str,
+        policies: &'a [String],
+    },
+    PolicyRejected {
+        in_force: &'a str,
+        problems: Vec<Cow<'a, str>>,
+    },
+    Draining {
+        sessions: u64,
+    },
+}
+
+/// The record of a note, and the facts that must stand before it.
+pub(in crate::audit) fn record(note: &Note<'_>) -> (Record, Option<Definition>) {
+    let mut definition = None;
+    let code = |reason: Reason| reason.code();
+    let (kind, fields) = match *note {
+        Note::SessionStarted(facts) => {
+            definition = Some(Definition::session(facts));
+            (Kind::SessionStarted, NoteFields::SessionStarted { session: &facts.id })
+        }
+        Note::SessionEnded { session, end, executions, denied, bytes_to_target, bytes_to_client, duration } => {
+            let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            let fields = NoteFields::SessionEnded { session, end, executions, denied, bytes_to_target, bytes_to_client, duration_us };
+            (Kind::SessionEnded, fields)
+        }
+        Note::SessionRefused { reason, about, listener, client_address, client_user, database, principal } => {
+            let client_address = client_address.map(|address| address.to_string());
+            let principal = principal.map(PrincipalFields::new);
+            let reason = code(reason);
+            let fields = NoteFields::SessionRefused { reason, about, listener, client_address, client_user, database, principal };
+            (Kind::SessionRefused, fields)
+        }
+        Note::CredentialExchanged { exchange, credential, expires_at, target, principal } => {
+            let (expires_at, principal) = (rfc3339(expires_at), PrincipalFields::new(principal));
+            let fields = NoteFields::CredentialExchanged { exchange, credential, expires_at, target: &target.name, principal };
+            (Kind::CredentialExchanged, fields)
+        }
+        Note::CredentialRefused { exchange, reason, target, principal } => {
+            let (reason, principal) = (code(reason), PrincipalFields::new(principal));
+            (Kind::CredentialRefused, NoteFields::CredentialRefused { exchange, reason, target: &target.name, principal })
+        }
+        Note::IdentityFailed { source, reason } => (Kind::IdentityFailed, NoteFields::IdentityFailed { source, reason: code(reason) }),
+        Note::PolicyLoaded { revision, policies } => (Kind::PolicyLoaded, NoteFields::PolicyLoaded { revision, policies }),
+        Note::PolicyRejected { in_force, problems } => {
+            let problems = problems.iter().map(|problem| Cow::Owned(problem.to_string())).collect();
+            (Kind::PolicyRejected, NoteFields::PolicyRejected { in_force, problems })
+        }
+        Note::Draining { sessions } => (Kind::Draining, NoteFields::Draining { sessions }),
+    };
+    (Record::new(kind, &fields), definition)
+}
