@@ -1,4 +1,8 @@
 //! The whole proxy in process, over real sockets, in front of a real PostgreSQL.
 
 mod admin;
+mod cancel;
+mod policy;
+mod policy_reload;
+mod queries;
 mod support;

@@ -8,10 +8,11 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
+use tollhouse::audit::read::Line;
 use tollhouse::config::Config;
 use tollhouse::serve::{ServeError, Server};
 
-use super::evidence::Evidence;
+use super::evidence::{self, Evidence};
 use super::warehouse::{ROLE, warehouse};
 use super::within;
 use super::wire::Wire;
@@ -56,9 +57,14 @@ impl Proxy {
 
     /// Replaces the policy file, in the way of an editor that saves.
     pub(crate) fn write_policy(&self, policy: &str) {
-        let (new, file) = (self.directory.path().join("policy.new"), self.directory.path().join("policy.yaml"));
+        let new = self.directory.path().join("policy.new");
         std::fs::write(&new, document(policy)).unwrap();
-        std::fs::rename(new, file).unwrap();
+        std::fs::rename(new, self.policy_file()).unwrap();
+    }
+
+    /// The policy file.
+    pub(crate) fn policy_file(&self) -> PathBuf {
+        self.directory.path().join("policy.yaml")
     }
 
     /// Settings of a client library for this proxy.
@@ -86,6 +92,11 @@ impl Proxy {
     /// A logged-in session that speaks bytes.
     pub(crate) async fn wire(&self) -> Wire {
         Wire::log_in(self.address).await
+    }
+
+    /// The records of one kind that are in the log now.
+    pub(crate) fn records_of(&self, kind: &str) -> Vec<Line> {
+        evidence::read(&self.audit_directory()).into_iter().filter(|line| line.kind == kind).collect()
     }
 
     /// Where the audit log is.
