@@ -2,7 +2,9 @@
 
 mod admin;
 mod cancel;
+mod login;
 mod policy;
 mod policy_reload;
 mod queries;
+mod startup;
 mod support;
