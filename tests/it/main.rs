@@ -2,7 +2,11 @@
 
 mod admin;
 mod cancel;
+mod drain;
+mod identity;
+mod limits;
 mod login;
+mod messages;
 mod policy;
 mod policy_reload;
 mod queries;

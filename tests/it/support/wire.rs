@@ -133,6 +133,15 @@ impl Wire {
         }
     }
 
+    /// Everything up to ReadyForQuery or the end of the connection, whichever comes first.
+    pub(crate) async fn until_ready_or_closed(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.next().await.filter(|message| message.kind != b'Z') {
+            messages.push(message);
+        }
+        messages
+    }
+
     /// Everything up to the end of the connection.
     pub(crate) async fn until_closed(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
