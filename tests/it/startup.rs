@@ -144,7 +144,9 @@ async fn a_client_that_says_nothing_is_dropped_after_the_handshake_timeout() {
 #[tokio::test]
 async fn an_unknown_database_is_the_servers_own_error_and_its_name_defaults_to_the_users() {
     let proxy = Proxy::start(ALLOW_ALL).await;
-    for parameters in [&[("user", "anybody"), ("database", "nowhere")][..], &[("user", "nowhere")], &[("user", "nowhere"), ("database", "")]] {
+    for parameters in
+        [&[("user", "anybody"), ("database", "nowhere")][..], &[("user", "nowhere")], &[("user", "nowhere"), ("database", "")]]
+    {
         let error = refused(proxy.address, &startup(parameters)).await;
         assert_eq!(error.sqlstate(), "3D000");
         assert!(error.field(b'M').contains("\"nowhere\""), "{error:?}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub(crate) mod evidence;
 pub(crate) mod http;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod warehouse;
 pub(crate) mod wire;

@@ -14,8 +14,8 @@ use tollhouse::serve::{ServeError, Server};
 
 use super::evidence::{self, Evidence};
 use super::warehouse::{ROLE, warehouse};
-use super::within;
 use super::wire::Wire;
+use super::within;
 
 /// A policy under which everything passes that can be judged and everything that cannot.
 pub(crate) const ALLOW_ALL: &str = "sql: [{}]";
@@ -42,7 +42,7 @@ impl Proxy {
     /// A proxy with a changed configuration.
     pub(crate) async fn with(policy: &str, change: impl FnOnce(&mut Value)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("policy.yaml"), document(policy)).unwrap();
+        write_policy_in(&directory, policy);
         let mut config = configuration(&directory);
         change(&mut config);
         let config = Config::parse("test.yaml", &config.to_string(), &|_| None).unwrap();
@@ -57,9 +57,7 @@ impl Proxy {
 
     /// Replaces the policy file, in the way of an editor that saves.
     pub(crate) fn write_policy(&self, policy: &str) {
-        let new = self.directory.path().join("policy.new");
-        std::fs::write(&new, document(policy)).unwrap();
-        std::fs::rename(new, self.policy_file()).unwrap();
+        write_policy_in(&self.directory, policy);
     }
 
     /// The policy file.
@@ -135,6 +133,13 @@ impl Stopping {
     }
 }
 
+/// Writes the policy file of a directory, whole or not at all.
+pub(crate) fn write_policy_in(directory: &TempDir, policy: &str) {
+    let new = directory.path().join("policy.new");
+    std::fs::write(&new, document(policy)).unwrap();
+    std::fs::rename(new, directory.path().join("policy.yaml")).unwrap();
+}
+
 /// The policy document around some rules.
 fn document(policy: &str) -> String {
     if policy.starts_with("apiVersion") {
@@ -155,7 +160,7 @@ fn document(policy: &str) -> String {
 }
 
 /// The configuration of a sidecar in front of the shared warehouse, on free ports.
-fn configuration(directory: &TempDir) -> Value {
+pub(crate) fn configuration(directory: &TempDir) -> Value {
     let warehouse = warehouse();
     let base = warehouse.stand.base();
     let tls = json!({ "ca": warehouse.file("ca.crt") });
