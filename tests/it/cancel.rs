@@ -14,7 +14,7 @@ async fn a_cancel_request_with_the_true_key_cancels_and_is_recorded() {
     let token = client.cancel_token();
     let sleep = "select pg_sleep(60) /* true key */";
     let cancel = async {
-        wait_until_it_runs(sleep).await;
+        warehouse().until_running(sleep).await;
         token.cancel_query(NoTls).await.unwrap();
     };
     let (error, ()) = within(async { tokio::join!(client.simple_query(sleep), cancel) }).await;
@@ -32,7 +32,7 @@ async fn a_cancel_request_with_a_wrong_key_does_nothing_and_is_told_nothing() {
     let process_id: i32 = within(client.query_one("select pg_backend_pid()", &[])).await.unwrap().get(0);
     let sleep = "select pg_sleep(0.5) /* wrong key */";
     let cancel = async {
-        wait_until_it_runs(sleep).await;
+        warehouse().until_running(sleep).await;
         let mut wire = Wire::connect(proxy.address).await;
         wire.send(&cancel_request(process_id, 12345)).await;
         assert_eq!(wire.until_closed().await, []);
@@ -78,10 +78,4 @@ async fn a_key_is_forgotten_with_its_session() {
 /// CancelRequest (PostgreSQL 18 documentation, section 54.7).
 fn cancel_request(process_id: i32, secret: i32) -> Vec<u8> {
     untyped(&[80_877_102_i32, process_id, secret].map(i32::to_be_bytes).concat())
-}
-
-async fn wait_until_it_runs(sql: &str) {
-    let administrator = warehouse().administrator().await;
-    let running = "select 1 from pg_stat_activity where query = $1 and state = 'active'";
-    eventually(|| async { administrator.query_opt(running, &[&sql]).await.unwrap() }).await;
 }

@@ -105,25 +105,23 @@ async fn what_stands_behind_an_error_in_a_pipeline_is_recorded_as_skipped() {
 async fn a_client_that_vanishes_leaves_its_query_recorded_as_abandoned() {
     let proxy = Proxy::start(ALLOW_ALL).await;
     let mut wire = proxy.wire().await;
-    wire.send(&query("select pg_sleep(60) /* abandoned */")).await;
-    let administrator = warehouse().administrator().await;
-    let running = "select 1 from pg_stat_activity where query like 'select pg_sleep(60) /* abandoned */' and state = 'active'";
-    eventually(|| async { administrator.query_opt(running, &[]).await.unwrap() }).await;
+    let sleep = "select pg_sleep(60) /* abandoned */";
+    wire.send(&query(sleep)).await;
+    warehouse().until_running(sleep).await;
     drop(wire);
     eventually(|| async { proxy.records_of("session-ended").first().map(|_| ()) }).await;
     let evidence = proxy.stop().await;
-    assert_eq!(evidence.execution("select pg_sleep(60) /* abandoned */").status, "abandoned");
+    assert_eq!(evidence.execution(sleep).status, "abandoned");
     assert_eq!(evidence.texts("session-ended", "end"), ["client-closed"]);
 }
 
 #[tokio::test]
-async fn an_execution_is_recorded_as_an_attempt_before_the_server_sees_it() {
+async fn an_execution_is_in_the_log_before_the_server_sees_it() {
     let proxy = Proxy::start(ALLOW_ALL).await;
     let mut wire = proxy.wire().await;
-    wire.send(&query("select pg_sleep(60) /* attempt first */")).await;
-    let administrator = warehouse().administrator().await;
-    let running = "select 1 from pg_stat_activity where query = 'select pg_sleep(60) /* attempt first */'";
-    eventually(|| async { administrator.query_opt(running, &[]).await.unwrap() }).await;
+    let sleep = "select pg_sleep(60) /* recorded first */";
+    wire.send(&query(sleep)).await;
+    warehouse().until_running(sleep).await;
     // The server runs it, so the log has it already, without any wait.
     assert_eq!(proxy.records_of("attempt").len(), 1);
     drop(wire);

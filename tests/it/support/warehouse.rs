@@ -73,6 +73,13 @@ impl Warehouse {
         client
     }
 
+    /// Waits until PostgreSQL is at work on exactly this text.
+    pub(crate) async fn until_running(&self, sql: &str) {
+        let administrator = self.administrator().await;
+        let running = "select 1 from pg_stat_activity where query = $1 and state = 'active'";
+        eventually(|| async { administrator.query_opt(running, &[&sql]).await.unwrap() }).await;
+    }
+
     /// Whether PostgreSQL's own log has the text. Everything that it was sent before this call counts.
     pub(crate) async fn has_seen(&self, text: &str) -> bool {
         let marker = format!("select 'marker {}'", uniquely());
