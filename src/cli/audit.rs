@@ -67,7 +67,6 @@ enum Format {
 ///
 /// Exit status: 0 proven, 1 not proven or not readable.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 struct Verify {
     #[command(flatten)]
     source: Source,
