@@ -7,6 +7,9 @@
 //! views, triggers, rules, defaults, domain checks, foreign keys that cascade), what falls with an object that is dropped
 //! with `CASCADE`, and code behind an operator, a cast, a field (`row.function`) or an overload of a built-in function's
 //! name. All of these have to be defined first, and every definition of code is [`OpaqueClass::RoutineDefinition`].
+//!
+//! The grammar is PostgreSQL 18's. An older server refuses what is new in it, or calls a function of the same name, where
+//! somebody has defined one (`json_value` before 17, `any_value` before 16).
 
 mod catalog;
 mod definition;
