@@ -393,7 +393,7 @@ mod the_rules {
         passes(map, "src/lib.rs", &root(&modules));
         catches(map, "src/lib.rs", &format!("{}pub use fault::Fault;", root(&modules)), "not a `pub mod name;`");
         catches(map, "src/lib.rs", &format!("{}fn f() {{ g(); }}", root(&modules)), "not a `pub mod name;`");
-        catches(map, "src/lib.rs", &root(&[&modules[1..], &["cli"]].concat()).replacen("cli;", "document;", 1), "order of their layers");
+        catches(map, "src/lib.rs", &root(&[&modules[1..], &["cli"]].concat()).replacen("cli;", "golden;", 1), "order of their layers");
         catches(map, "src/lib.rs", &root(&modules[1..]), "module golden is declared 0 times");
         let reversed: Vec<_> = modules.iter().rev().copied().collect();
         catches(map, "src/lib.rs", &root(&reversed), "order of their layers");
