@@ -6,7 +6,7 @@ use std::path::Path;
 ///
 /// # Panics
 /// They differ, and `UPDATE` is not set.
-pub(crate) fn expect_file(path: &str, content: &str) {
+pub fn expect_file(path: &str, content: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&file, content).unwrap_or_else(|error| panic!("{path} cannot be written: {error}"));

@@ -7,6 +7,9 @@
 //! views, triggers, rules, defaults, domain checks, foreign keys that cascade), what falls with an object that is dropped
 //! with `CASCADE`, and code behind an operator, a cast, a field (`row.function`) or an overload of a built-in function's
 //! name. All of these have to be defined first, and every definition of code is [`OpaqueClass::RoutineDefinition`].
+//!
+//! The grammar is PostgreSQL 18's. An older server refuses what is new in it, or calls a function of the same name, where
+//! somebody has defined one (`json_value` before 17, `any_value` before 16).
 
 mod catalog;
 mod definition;
@@ -23,8 +26,6 @@ mod statement;
 mod table;
 mod verb;
 mod walk;
-
-use std::sync::{Mutex, PoisonError};
 
 use super::{Analysis, Effect, Limits, Object, OpaqueClass, Session, Statement};
 
@@ -52,17 +53,8 @@ pub(super) fn may_change_search_path(function: &Object) -> bool {
     expression::may_change_search_path(function)
 }
 
-/// Held while the parser runs. The C library points the *process's* standard error at a pipe of its own during a parse
-/// and puts it back afterwards; two parses at once would put back each other's pipe, and standard error would be lost for
-/// good. (What another thread writes to standard error meanwhile is swallowed, so nothing that matters is written there.)
-static TURN: Mutex<()> = Mutex::new(());
-
 fn judge(text: &str, limits: &Limits) -> Analysis {
-    let parsed = {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        pg_query::parse(text, 0)
-    };
-    match parsed {
+    match pg_query::parse(text, 0) {
         Ok(parsed) => {
             let nodes = parsed.protobuf.stmts.iter().map(|raw| raw.stmt.as_deref().and_then(|stmt| stmt.node.as_ref()));
             match nodes.collect::<Option<Vec<_>>>() {
