@@ -193,7 +193,7 @@ impl TailArgs {
         if self.follow {
             self.follow(out, &mut lines, &mut executions)?;
         }
-        for execution in executions.running().into_iter().filter(|execution| self.wants(execution)) {
+        for execution in executions.running().filter(|execution| self.wants(execution)) {
             self.write(out, &execution)?;
         }
         Ok(ExitCode::SUCCESS)
