@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts together PostgreSQL's own regression suite for the server that is installed here, of the same minor version to
-# the letter, and prints the directory: suite/ (schedules, sql, expected, data) and lib/ (what the suite has the server load).
+# Puts together PostgreSQL's own test suites for the server that is installed here, of the same minor version to the
+# letter, and prints the directory: regress/ and isolation/ (schedules, inputs, expected outputs), lib/ (what the
+# regression suite has the server load) and pipeline/ (libpq's pipeline test, with the traces that it should leave).
 # Source and headers come from the package archive that this machine already trusts; nothing is installed, and no list
 # of the system is touched. Quick when everything is there. Usage: tests/regress/kit.sh
 set -euo pipefail
@@ -51,16 +52,21 @@ fetch() {
 
 build() {
     local dir=$1 library
-    tar --extract --no-same-owner --file "$(compgen -G "$dir/*.orig.tar.*")" --directory "$dir" --wildcards --strip-components 3 '*/src/test/regress'
+    local include=(-I "$dir/usr/include/postgresql/$major/server" -I /usr/include/postgresql/internal -I /usr/include/postgresql)
+    local static=$dir/usr/lib/postgresql/$major/lib
+    tar --extract --no-same-owner --file "$(compgen -G "$dir/*.orig.tar.*")" --directory "$dir" --strip-components 3 \
+        --wildcards '*/src/test/regress' '*/src/test/isolation' '*/src/test/modules/libpq_pipeline'
     dpkg-deb --extract "$(compgen -G "$dir/*.deb")" "$dir"
     mkdir "$dir/kit" "$dir/kit/lib"
-    mv "$dir/regress" "$dir/kit/suite"
-    gcc -O1 -fPIC -shared -I "$dir/usr/include/postgresql/$major/server" -I "$dir/usr/include/postgresql" \
-        -o "$dir/kit/lib/regress.so" "$dir/kit/suite/regress.c"
+    mv "$dir/regress" "$dir/isolation" "$dir/kit/"
+    mv "$dir/modules/libpq_pipeline" "$dir/kit/pipeline"
+    gcc -O1 -fPIC -shared "${include[@]}" -o "$dir/kit/lib/regress.so" "$dir/kit/regress/regress.c"
     # Two trigger functions that the suite expects beside its own library.
     for library in refint autoinc; do
         cp "$(dirname "$bin")/lib/$library.so" "$dir/kit/lib/"
     done
+    gcc -O1 "${include[@]}" -o "$dir/kit/pipeline/libpq_pipeline" "$dir/kit/pipeline/libpq_pipeline.c" \
+        "$static/libpgcommon.a" "$static/libpgport.a" -lpq -lm
 }
 
 if [[ $(cat "$kit/stamp" 2>/dev/null) != "$wanted" ]]; then
