@@ -19,3 +19,4 @@ mod secrets;
 mod session_state;
 mod startup;
 mod support;
+mod upstream_login;

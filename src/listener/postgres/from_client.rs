@@ -32,6 +32,8 @@ pub(super) struct FromClient<'a> {
     around: &'a Surroundings,
     context: Context,
     copying: bool,
+    /// Whether the last CopyData was not followed by its end yet.
+    amid_copy_data: bool,
 }
 
 /// Whether the session goes on after a message.
@@ -51,7 +53,7 @@ impl<'a> FromClient<'a> {
     ) -> Self {
         let limits = around.limits.sql();
         let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
-        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false }
+        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 
     /// Relays until the client has terminated the session; then it waits for the server to close.
@@ -79,6 +81,7 @@ impl<'a> FromClient<'a> {
             return Err(Fault::new(Reason::MessageTooLarge).about("limits.message_size"));
         }
         let copying = std::mem::replace(&mut self.copying, matches!(kind, b'd' | b'c' | b'f'));
+        self.keep_to_copy_data(kind)?;
         match kind {
             b'X' => {
                 self.relay(HEADER_BYTES + length).await?;
@@ -111,6 +114,17 @@ impl<'a> FromClient<'a> {
             _ => return Err(violation("a message of an unknown type")),
         }
         Ok(Next::Message)
+    }
+
+    /// Follows the client's COPY data to its end (CopyDone or CopyFail); Flush and Terminate may come amid it.
+    fn keep_to_copy_data(&mut self, kind: u8) -> Result<(), Fault> {
+        let was_amid = self.amid_copy_data;
+        self.amid_copy_data = kind == b'd' || (was_amid && matches!(kind, b'H' | b'X'));
+        let broken = was_amid && !matches!(kind, b'd' | b'c' | b'f' | b'H' | b'X');
+        if broken && !self.shared.flow().break_copy_data() {
+            return Err(violation("another message in the midst of COPY data"));
+        }
+        Ok(())
     }
 
     async fn query(&mut self, length: usize) -> Result<(), Fault> {
