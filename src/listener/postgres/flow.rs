@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::message::Severity;
 use super::names::{Binding, Name, Names};
 use super::settings::ServerSettings;
 use crate::audit::{Outcome, Status};
@@ -120,6 +121,7 @@ pub(super) struct Flow {
     /// Whether the server takes COPY data: it has asked for it, and the copy has not ended.
     copying: bool,
     transaction: u8,
+    farewell: Option<String>,
 }
 
 impl Flow {
@@ -135,6 +137,7 @@ impl Flow {
             copy_in: false,
             copying: false,
             transaction: b'I',
+            farewell: None,
         }
     }
 
@@ -146,6 +149,11 @@ impl Flow {
     /// Whether the server owes nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// The SQLSTATE with which the server has ended the session, once it has: the client knows then why.
+    pub(super) fn farewell(&self) -> Option<&str> {
+        self.farewell.as_deref()
     }
 
     /// Whether reading from the client has to wait.
@@ -239,7 +247,8 @@ impl Flow {
             (b'1' | b'2' | b'3' | b'n' | b'T', _) => self.acknowledged(kind),
             (b'C' | b's' | b'I', _) => self.executed(kind, peek),
             (b'G', _) => self.copy_in_started(),
-            (b'E', Peek::Error(sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Error, sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Fatal, sqlstate)) => self.ended(*sqlstate),
             (b'Z', Peek::Transaction(status)) => self.ready(*status),
             _ => Fate::OutOfStep,
         }
@@ -332,7 +341,7 @@ impl Flow {
                 running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
                 Fate::Forward
             }
-            // A failing commit, or the server is going away.
+            // A failing commit.
             Some(Expected::Sync) | None => Fate::Forward,
             Some(Expected::Refusal(_)) => match self.queue.pop_front() {
                 Some(Expected::Refusal(ours)) => {
@@ -361,6 +370,22 @@ impl Flow {
                 Fate::Forward
             }
         }
+    }
+
+    /// The server ends the session: what it was at has failed, and what it was asked for behind that it will not run.
+    fn ended(&mut self, sqlstate: Option<&str>) -> Fate {
+        let sqlstate = sqlstate.unwrap_or_default();
+        self.farewell = Some(sqlstate.to_owned());
+        if let Some(Expected::Execute(mut running) | Expected::Query(mut running)) = self.queue.pop_front() {
+            running.sqlstate = Some(sqlstate.to_owned());
+            running.finish(Finish::Replied);
+        }
+        for expected in self.queue.drain(..) {
+            if let Expected::Execute(running) | Expected::Query(running) = expected {
+                running.finish(Finish::Skipped);
+            }
+        }
+        Fate::Forward
     }
 
     /// What the server throws away after an error, we do too: all until Sync.
@@ -402,8 +427,8 @@ pub(super) enum Peek<'a> {
     Tag(Option<u64>),
     /// A ParameterStatus body.
     Setting(&'a [u8]),
-    /// The SQLSTATE of an error.
-    Error(Option<&'a str>),
+    /// How grave an error is, and its SQLSTATE.
+    Error(Severity, Option<&'a str>),
     /// The transaction status of ReadyForQuery.
     Transaction(u8),
 }
