@@ -121,7 +121,7 @@ impl Door {
     /// Serves one connection to its end, and says how it ended: `closed`, or a reason code.
     pub(super) async fn serve(&self, socket: TcpStream, client_address: SocketAddr) -> &'static str {
         match self.open(socket).await {
-            Ok((Opening::Cancel(key), wire)) => self.cancel(key, wire).await,
+            Ok((Opening::Cancel(key), wire)) => self.cancel(&key, wire).await,
             Ok((Opening::Session(startup), wire)) => self.session(startup, wire, client_address).await,
             Err(unopened) => {
                 let Unopened { fault, wire } = *unopened;
@@ -147,7 +147,7 @@ impl Door {
         opened.unwrap_or_else(|_| Err(failed(Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))))
     }
 
-    async fn cancel(&self, key: Key, mut wire: Wire) -> &'static str {
+    async fn cancel(&self, key: &Key, mut wire: Wire) -> &'static str {
         let outcome = match self.sessions.find(key) {
             Some(upstream) => match cancel::forward(key, &upstream).await {
                 Ok(()) => "cancel",
@@ -217,13 +217,16 @@ impl Door {
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;
         self.judge(&lease.principal, &database, &asked)?;
-        let wish = Wish { role: &self.role, database: &database, parameters: &startup.parameters };
+        let wish = Wish { role: &self.role, database: &database, parameters: &startup.parameters, minor: startup.wanted.minor() };
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
             refused.server_error = server_error;
             fault
         })?;
-        let Ready { wire: server, greeting, key, settings } = ready;
+        let Ready { wire: server, greeting, minor, key, settings } = ready;
+        let mut answer = BytesMut::new();
+        startup.wanted.negotiate(minor, &mut answer);
+        answer.extend_from_slice(&greeting);
         let facts = SessionFacts {
             id: self.audit().session_id(),
             principal: lease.principal,
@@ -233,16 +236,16 @@ impl Door {
             client_user: startup.user.clone(),
             application_name: asked.application_name,
             client_address: Some(client_address),
-            server_process_id: key.map(|key| key.process_id),
+            server_process_id: key.as_ref().map(|key| key.process_id),
             credential: lease.credential.id.clone(),
         };
         self.audit().note(Note::SessionStarted(&facts)).await?;
         Ok(Begun {
+            _registered: key.clone().map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
             session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path, tally: Tally::default() },
             server,
-            greeting,
+            greeting: answer.freeze(),
             flow: Flow::new(settings),
-            _registered: key.map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
         })
     }
 

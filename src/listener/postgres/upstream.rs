@@ -47,6 +47,8 @@ pub(super) struct Wish<'a> {
     pub(super) database: &'a str,
     /// Session parameters of the client, judged and passed on.
     pub(super) parameters: &'a [(String, String)],
+    /// Minor version of protocol 3.
+    pub(super) minor: u16,
 }
 
 /// A session that the server is ready for.
@@ -55,6 +57,8 @@ pub(super) struct Ready {
     pub(super) wire: Reader<Stream>,
     /// What the server said from AuthenticationOk to ReadyForQuery, for the client to read as it is.
     pub(super) greeting: Bytes,
+    /// The minor version of protocol 3 that the server speaks; at most the one that was asked for.
+    pub(super) minor: u16,
     /// The key in its BackendKeyData, if it sent one.
     pub(super) key: Option<Key>,
     /// What its ParameterStatus messages said.
@@ -134,12 +138,12 @@ async fn converse(stream: Stream, credential: &Credential, wish: &Wish<'_>) -> R
     let mut out = BytesMut::new();
     write_untyped(&mut out, |body| startup(body, wish));
     send(&mut wire, &out).await?;
-    authenticate(&mut wire, credential, wish.role).await?;
-    greet(wire).await
+    let minor = authenticate(&mut wire, credential, wish).await?;
+    greet(wire, minor).await
 }
 
 fn startup(body: &mut BytesMut, wish: &Wish<'_>) {
-    body.put_u32(request::VERSION_3_0);
+    body.put_u32(request::version_3(wish.minor));
     let fixed = [("user", wish.role), ("database", wish.database)];
     let asked = wish.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in fixed.into_iter().chain(asked) {
@@ -172,24 +176,28 @@ fn refused_by_server(message: &Message) -> LoginFailure {
     LoginFailure { fault, server_error }
 }
 
-/// Answers what the server asks until AuthenticationOk.
-async fn authenticate(wire: &mut Reader<Stream>, credential: &Credential, role: &str) -> Result<(), LoginFailure> {
+/// Answers what the server asks until AuthenticationOk, and says which minor version the server speaks.
+async fn authenticate(wire: &mut Reader<Stream>, credential: &Credential, wish: &Wish<'_>) -> Result<u16, LoginFailure> {
+    let mut minor = wish.minor;
     for _ in 0..LOGIN_MESSAGES_MAX {
         let message = receive(wire).await?;
         let mut fields = Fields(message.body());
         let code = match message.kind {
             b'R' => fields.int32(),
-            // NegotiateProtocolVersion and notices change nothing for 3.0.
-            b'v' | b'N' => continue,
+            b'v' => {
+                minor = granted(fields, wish.minor).ok_or_else(unexpected)?;
+                continue;
+            }
+            b'N' => continue,
             _ => None,
         };
         let mut out = BytesMut::new();
         match code {
-            Some(0) => return Ok(()),
+            Some(0) => return Ok(minor),
             Some(3) => put_password(&mut out, cleartext(wire, credential)?),
             Some(5) => {
                 let salt = fields.0.first_chunk::<4>().ok_or_else(unexpected)?;
-                put_password(&mut out, md5_hash(role.as_bytes(), password(credential)?, *salt));
+                put_password(&mut out, md5_hash(wish.role.as_bytes(), password(credential)?, *salt));
             }
             Some(10) => {
                 scram(wire, fields, password(credential)?).await?;
@@ -200,6 +208,13 @@ async fn authenticate(wire: &mut Reader<Stream>, credential: &Credential, role: 
         send(wire, &out).await?;
     }
     Err(unexpected().into())
+}
+
+/// The minor version in NegotiateProtocolVersion: never more than was asked for, and about no option, since we send none.
+fn granted(mut fields: Fields<'_>, asked: u16) -> Option<u16> {
+    let [0, 3, minor @ ..] = fields.int32()?.to_be_bytes() else { return None };
+    let minor = u16::from_be_bytes(minor);
+    (minor <= asked && fields.int32()? == 0).then_some(minor)
 }
 
 fn put_password(out: &mut BytesMut, password: impl AsRef<[u8]>) {
@@ -269,7 +284,7 @@ fn sasl_data(message: &Message, expected: i32) -> Result<&[u8], Fault> {
 }
 
 /// Collects what the server says until it is ready; the client gets it as it is.
-async fn greet(mut wire: Reader<Stream>) -> Result<Ready, LoginFailure> {
+async fn greet(mut wire: Reader<Stream>, minor: u16) -> Result<Ready, LoginFailure> {
     let mut greeting = BytesMut::new();
     write(&mut greeting, b'R', |body| body.put_u32(0));
     let mut key = None;
@@ -282,7 +297,7 @@ async fn greet(mut wire: Reader<Stream>) -> Result<Ready, LoginFailure> {
             b'N' => {}
             b'Z' => {
                 greeting.extend_from_slice(&message.bytes);
-                return Ok(Ready { wire, greeting: greeting.freeze(), key, settings });
+                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings });
             }
             _ => return Err(unexpected().into()),
         }
