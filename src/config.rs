@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_let_in_only_by_ways_that_go_with_the_address() {
+        let listener = |lines: &str| changed("address: 127.0.0.1:15432\n", lines);
+        assert_eq!(
+            listener("address: /run/t/s\n    authentication: { mode: peer, uids: [] }\n"),
+            ["listeners[0].authentication: `peer` with no `uids` would let nobody in"]
+        );
+        assert_eq!(
+            listener("address: 127.0.0.1:15432\n    authentication: { mode: peer, uids: [1] }\n"),
+            ["listeners[0].authentication: `peer` needs a Unix-domain socket as the address"]
+        );
+        assert_eq!(
+            listener("address: 0.0.0.0:15432\n    authentication: { mode: certificate }\n"),
+            ["listeners[0].authentication: `certificate` needs `tls` with `mode: require` and `client_ca`"]
+        );
+        for local in ["address: /run/t/s\n", "address: /run/t/s\n    authentication: { mode: peer, uids: [1] }\n"] {
+            let minimal = include_str!("../config/minimal.yaml").replace("address: 127.0.0.1:15432\n", local);
+            assert!(Config::parse("c.yaml", &minimal, &|_| None).is_ok(), "{local}");
+        }
+    }
+
+    #[test]
     fn a_chain_that_makes_no_credential_is_found_at_its_step() {
         let exchange = "kind: token_exchange, token_endpoint: \"https://sts.example.com/token\" }";
         let problems = changed("kind: client_certificate, url: \"https://ca.example.com/1.0/sign\", common_name: dbt_runner }", exchange);

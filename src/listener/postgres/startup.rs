@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::cancel::Key;
 use super::message::{Fields, MINOR_VERSION_MAX, STARTUP_BYTES_MAX, put_string, request, write};
@@ -14,6 +13,12 @@ use super::wire::{Reader, WireError};
 use crate::fault::{Fault, Reason};
 use crate::tls::Acceptor;
 use crate::tls::stream::Stream;
+
+/// The name of PostgreSQL's protocol in ALPN (IANA registry "TLS Application-Layer Protocol Negotiation Protocol IDs").
+pub(super) const ALPN: &[u8] = b"postgresql";
+
+/// The first byte of a TLS connection: a record of type handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// A client connection whose encryption is settled.
 pub(super) type Wire = Reader<Stream>;
@@ -97,9 +102,9 @@ impl Unopened {
 }
 
 /// Reads up to the startup message or cancel request, going through TLS where both sides want it.
-pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
-    let mut wire = Reader::new(Stream::Plain(socket));
-    let mut asked = Asked::default();
+pub(super) async fn open(stream: Stream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
+    let mut wire = Reader::new(begin(stream, encryption).await?);
+    let mut asked = Asked { tls: wire.from.is_encrypted(), gssenc: false };
     loop {
         let packet = match packet(&mut wire).await {
             Ok(packet) => packet,
@@ -127,8 +132,30 @@ pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(
     }
 }
 
+/// TLS at once for a client whose first byte begins a handshake (`sslnegotiation=direct`, section 54.2.10).
+///
+/// Such a client must name PostgreSQL's protocol in ALPN, so that no other protocol's client can be made to talk to us.
+async fn begin(stream: Stream, encryption: &Encryption) -> Result<Stream, Box<Unopened>> {
+    let acceptor = match encryption {
+        Encryption::Off => return Ok(stream),
+        Encryption::Offered(acceptor) | Encryption::Required(acceptor) => acceptor,
+    };
+    let Stream::Plain(socket) = stream else { return Ok(stream) };
+    let gone = |fault: Fault| Unopened::new(fault, None);
+    let mut first = [0];
+    socket.peek(&mut first).await.map_err(|error| gone(Fault::new(Reason::ClientClosed).because(error)))?;
+    if first != [TLS_HANDSHAKE] {
+        return Ok(Stream::Plain(socket));
+    }
+    let stream = acceptor.accept(socket).await.map_err(|error| gone(Fault::new(Reason::ClientClosed).because(error)))?;
+    if stream.protocol() == Some(ALPN) {
+        Ok(stream)
+    } else {
+        Err(gone(Fault::new(Reason::ProtocolViolation).about("direct TLS without the protocol `postgresql` in ALPN")))
+    }
+}
+
 /// Each kind of encryption may be asked for once; more often is a peer that plays games.
-#[derive(Default)]
 struct Asked {
     tls: bool,
     gssenc: bool,

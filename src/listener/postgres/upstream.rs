@@ -236,8 +236,7 @@ fn password(credential: &Credential) -> Result<&[u8], Fault> {
 
 /// The password for a server that wants to see it: only behind TLS, or where the operator chose to have none.
 fn cleartext<'a>(wire: &Reader<Stream>, credential: &'a Credential) -> Result<&'a [u8], Fault> {
-    let local = wire.from.socket().peer_addr().is_ok_and(|address| address.ip().is_loopback());
-    if wire.from.is_encrypted() || local {
+    if wire.from.is_encrypted() || wire.from.is_local() {
         password(credential)
     } else {
         Err(Fault::new(Reason::TargetLogin).about("the server asks for a cleartext password on an unencrypted connection"))
