@@ -12,6 +12,7 @@ use crate::document::{self, Problem, Span};
 use crate::target::Target;
 use crate::tls::{ClientSettings, Trust};
 use crate::warehouse::Kind;
+use crate::warehouse::postgres::Method;
 use crate::{admin, audit, credential, identity, listener, log};
 
 /// The configuration of `tollhouse run`, as it is written in YAML. `${NAME}` and `${NAME:-default}` in values are
@@ -52,7 +53,7 @@ pub struct File {
 pub struct TargetFile {
     /// The name in listeners, policy records and metrics.
     pub name: String,
-    /// The kind of warehouse: `postgresql`.
+    /// The kind of warehouse: `postgresql` or `redshift`.
     pub kind: String,
     /// DNS name or address; what its certificate must carry, and what `toFQDNs` matches.
     pub host: String,
@@ -69,6 +70,10 @@ pub struct TargetFile {
     /// How the warehouse is verified.
     #[serde(default)]
     pub tls: ClientSettings,
+    /// The ways to log in that the warehouse may ask for; every one that its kind has where absent. Whatever stands here,
+    /// a secret is shown in clear only behind TLS or within the machine.
+    #[serde(default)]
+    pub authentication_methods: Option<Vec<Method>>,
 }
 
 /// Where policies come from.
@@ -128,6 +133,8 @@ pub struct Route {
     pub role: String,
     /// How the target is verified.
     pub tls: ClientSettings,
+    /// The ways to log in that the target may ask for.
+    pub methods: Vec<Method>,
     /// What is exchanged.
     pub identity: identity::Settings,
     /// How it is exchanged.

@@ -21,6 +21,7 @@ use crate::sql;
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{self, ServerSettings, Trust};
+use crate::warehouse::postgres::Method;
 use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
@@ -166,6 +167,8 @@ pub struct Parts {
     pub role: String,
     /// How the warehouse is verified.
     pub tls: tls::Client,
+    /// The ways to log in that the warehouse may ask for.
+    pub methods: Vec<Method>,
     /// Which certificates count.
     pub trust: Trust,
     /// Who is calling, and what they log in with.

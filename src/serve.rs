@@ -217,6 +217,7 @@ impl Shared {
             kind: route.kind,
             role: route.role.clone(),
             tls: tls::Client::new(&route.tls, config.trust)?,
+            methods: route.methods.clone(),
             trust: config.trust,
             exchange: exchange.kind(),
             credentials: credential::cache::Cache::new(source, exchange, Arc::clone(&route.target), Arc::clone(&self.metrics)),

@@ -11,7 +11,8 @@ use crate::document::{Problem, nearest};
 use crate::listener::{Authentication, Settings as Listener, TlsMode};
 use crate::target::Target;
 use crate::tls::{Acceptor, Client, Demands, Trust};
-use crate::warehouse::{KINDS, Kind, kind};
+use crate::warehouse::postgres::Method;
+use crate::warehouse::{KINDS, Kind, Protocol, kind};
 use crate::{credential, identity};
 
 /// Checks a file as a whole.
@@ -120,6 +121,9 @@ impl Check<'_> {
         if let Err(error) = Client::new(&target.tls, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
         }
+        if let (Some(kind), Some(methods)) = (found, &target.authentication_methods) {
+            self.methods(&format!("{place}.authentication_methods"), kind, methods);
+        }
         if let Err(error) = credential::exchange(&target.credential, self.trust) {
             self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
         }
@@ -134,6 +138,15 @@ impl Check<'_> {
             Some(_) | None => {}
         }
         found
+    }
+
+    fn methods(&mut self, place: &str, kind: &Kind, methods: &[Method]) {
+        if methods.is_empty() {
+            self.problem(place, "with none, no login would succeed");
+        }
+        for method in methods.iter().filter(|method| !methods_of(kind).contains(method)) {
+            self.problem(place, format!("the kind `{}` has no `{}`", kind.name, method.as_str()));
+        }
     }
 
     fn routes(&mut self, kinds: &[Option<&'static Kind>]) -> Vec<Route> {
@@ -189,10 +202,16 @@ impl Check<'_> {
             kind,
             role: target.role.clone(),
             tls: target.tls.clone(),
+            methods: target.authentication_methods.clone().unwrap_or_else(|| methods_of(kind).to_vec()),
             identity: identity.clone(),
             credential: target.credential.clone(),
         })
     }
+}
+
+fn methods_of(kind: &Kind) -> &'static [Method] {
+    let Protocol::Postgres(flavor) = kind.protocol;
+    flavor.methods
 }
 
 /// Why a listener's way to let clients in does not go with its address or TLS.

@@ -21,10 +21,13 @@ use crate::policy::{AccessRequest, Verdict};
 use crate::warehouse::postgres::Flavor;
 
 mod authentication;
+mod bearer;
 mod cancel;
+mod digest;
 mod flow;
 mod from_client;
 mod from_server;
+mod login;
 mod message;
 mod names;
 mod parameters;
@@ -107,7 +110,12 @@ impl Door {
             },
             exchange: parts.exchange,
             credentials: parts.credentials,
-            upstream: Arc::new(Upstream { target: parts.target, tls: parts.tls, connect_timeout: parts.limits.connect_timeout.0 }),
+            upstream: Arc::new(Upstream {
+                target: parts.target,
+                tls: parts.tls,
+                methods: parts.methods,
+                connect_timeout: parts.limits.connect_timeout.0,
+            }),
             sessions: parts.cancellation.0.postgres,
             around: Surroundings {
                 gate: parts.gate,
@@ -216,12 +224,13 @@ impl Door {
             None if self.flavor.database_defaults_to_user => startup.user.clone(),
             None => return Err(Fault::new(Reason::UnknownDatabase)),
         };
-        let asked = parameters::read(&startup.parameters, self.around.dialect)?;
+        let passed_on = parameters::passed_on(&startup.parameters, &self.flavor);
+        let asked = parameters::read(&passed_on, self.around.dialect, &self.flavor)?;
         let lease = self.credentials.get().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;
         self.judge(&lease.principal, &database, &asked)?;
-        let wish = Wish { role: &self.role, database: &database, parameters: &startup.parameters, minor: startup.wanted.minor() };
+        let wish = Wish { role: &self.role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
             refused.server_error = server_error;
