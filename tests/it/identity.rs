@@ -144,6 +144,23 @@ async fn a_token_that_appears_later_is_taken_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_credential_is_renewed_before_it_expires_and_open_sessions_go_on() {
+    let proxy = Proxy::with(ALLOW_ALL, |config| config["targets"][0]["credential"][1]["lifetime"] = "3s".into()).await;
+    let first = proxy.client().await;
+    eventually(|| async {
+        proxy.client().await;
+        (proxy.records_of("credential-exchanged").len() >= 2).then_some(())
+    })
+    .await;
+    within(first.simple_query("select 1")).await.unwrap();
+    let evidence = proxy.stop().await;
+    let mut ids = evidence.texts("credential-exchanged", "credential");
+    ids.dedup();
+    assert_eq!(ids.len(), evidence.of_kind("credential-exchanged").len());
+    assert!(evidence.of_kind("session-refused").is_empty());
+}
+
+#[tokio::test]
 async fn one_credential_serves_many_sessions() {
     let proxy = Proxy::start(ALLOW_ALL).await;
     let clients = within(futures_util::future::join_all((0..8).map(|_| proxy.client()))).await;

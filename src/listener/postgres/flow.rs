@@ -38,6 +38,8 @@ pub(super) enum Expected {
     Refusal(Bytes),
     /// No reply: the client began to send COPY data here.
     CopyData,
+    /// No reply: the client sent something else here before its COPY data had ended.
+    BrokenCopyData,
 }
 
 /// An execution whose reply is under way.
@@ -93,10 +95,12 @@ pub(super) struct Flow {
     pub(super) portals: Names,
     /// What the server has reported of its settings.
     pub(super) settings: ServerSettings,
-    /// How many errors the server has reported.
-    pub(super) errors: u64,
+    /// How many messages were sent behind which the server reads on after an error: Sync, and simple requests.
+    pub(super) boundaries: u64,
     discarding: bool,
     copy_in: bool,
+    /// Whether the server takes COPY data: it has asked for it, and the copy has not ended.
+    copying: bool,
     transaction: u8,
 }
 
@@ -108,9 +112,10 @@ impl Flow {
             statements: Names::default(),
             portals: Names::default(),
             settings,
-            errors: 0,
+            boundaries: 0,
             discarding: false,
             copy_in: false,
+            copying: false,
             transaction: b'I',
         }
     }
@@ -156,9 +161,15 @@ impl Flow {
         self.discarding = true;
     }
 
+    /// Notes that the server reads on behind the message just noted, whatever becomes of it.
+    pub(super) fn pass_boundary(&mut self) {
+        self.boundaries += 1;
+    }
+
     /// Notes a Sync about to be forwarded.
     pub(super) fn expect_sync(&mut self) {
         self.discarding = false;
+        self.pass_boundary();
         // In the midst of COPY FROM STDIN the server ignores Sync (section 54.2.6).
         if !self.copy_in {
             self.queue.push_back(Expected::Sync);
@@ -173,6 +184,17 @@ impl Flow {
         }
     }
 
+    /// Notes that the client sends something else before its COPY data has ended. False if the server is known to take
+    /// COPY data: it would ignore a Sync and swallow anything else, and the replies behind could not be told apart.
+    ///
+    /// After a copy that failed there is nothing wrong with it: clients stop in the midst of their data then.
+    pub(super) fn break_copy_data(&mut self) -> bool {
+        if !self.copying && !self.queue.is_empty() {
+            self.queue.push_back(Expected::BrokenCopyData);
+        }
+        !self.copying
+    }
+
     /// Takes in a message of the server: its type, its whole length, and its body as far as `peek` holds it.
     pub(super) fn reply(&mut self, kind: u8, length: u64, peek: &Peek<'_>) -> Fate {
         if let Some(Expected::Execute(running) | Expected::Query(running)) = self.queue.front_mut() {
@@ -182,8 +204,8 @@ impl Flow {
             }
         }
         let fate = self.settle(kind, peek);
-        // The mark of COPY data has done its duty once it is the first in the queue.
-        while matches!(self.queue.front(), Some(Expected::CopyData)) {
+        // The marks of COPY data have done their duty once they are the first in the queue.
+        while matches!(self.queue.front(), Some(Expected::CopyData | Expected::BrokenCopyData)) {
             self.queue.pop_front();
         }
         fate
@@ -219,6 +241,7 @@ impl Flow {
     }
 
     fn executed(&mut self, kind: u8, peek: &Peek<'_>) -> Fate {
+        self.copying = false;
         match self.queue.front_mut() {
             Some(Expected::Query(running)) if kind != b's' => {
                 if let Peek::Tag(Some(rows)) = peek {
@@ -243,6 +266,10 @@ impl Flow {
     /// The server waits for COPY data. In the extended protocol it ignores every Sync until the data ends, and clients
     /// such as libpq have sent one already.
     fn copy_in_started(&mut self) -> Fate {
+        if self.queue.iter().any(|expected| matches!(expected, Expected::BrokenCopyData)) {
+            return Fate::OutOfStep;
+        }
+        self.copying = true;
         match self.queue.front() {
             Some(Expected::Query(_)) => Fate::Forward,
             Some(Expected::Execute(_)) => {
@@ -261,8 +288,8 @@ impl Flow {
     }
 
     fn failed(&mut self, sqlstate: Option<&str>) -> Fate {
-        self.errors += 1;
         self.copy_in = false;
+        self.copying = false;
         match self.queue.front_mut() {
             Some(Expected::Query(running)) => {
                 running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
@@ -285,7 +312,14 @@ impl Flow {
                 self.skip_to_sync();
                 Fate::Forward
             }
-            Some(Expected::Parse(..) | Expected::Bind(..) | Expected::Describe | Expected::Close | Expected::CopyData) => {
+            Some(
+                Expected::Parse(..)
+                | Expected::Bind(..)
+                | Expected::Describe
+                | Expected::Close
+                | Expected::CopyData
+                | Expected::BrokenCopyData,
+            ) => {
                 self.skip_to_sync();
                 Fate::Forward
             }
@@ -301,12 +335,9 @@ impl Flow {
                     return;
                 }
                 Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
-                Expected::Parse(..)
-                | Expected::Bind(..)
-                | Expected::Describe
-                | Expected::Close
-                | Expected::Refusal(_)
-                | Expected::CopyData => {}
+                Expected::Parse(name, binding) => self.statements.reject(&name, binding),
+                Expected::Bind(name, binding) => self.portals.reject(&name, binding),
+                Expected::Describe | Expected::Close | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
             }
         }
         self.discarding = true;

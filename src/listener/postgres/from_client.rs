@@ -32,6 +32,8 @@ pub(super) struct FromClient<'a> {
     around: &'a Surroundings,
     context: Context,
     copying: bool,
+    /// Whether the last CopyData was not followed by its end yet.
+    amid_copy_data: bool,
 }
 
 /// Whether the session goes on after a message.
@@ -51,7 +53,7 @@ impl<'a> FromClient<'a> {
     ) -> Self {
         let limits = around.limits.sql();
         let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
-        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false }
+        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 
     /// Relays until the client has terminated the session; then it waits for the server to close.
@@ -79,6 +81,7 @@ impl<'a> FromClient<'a> {
             return Err(Fault::new(Reason::MessageTooLarge).about("limits.message_size"));
         }
         let copying = std::mem::replace(&mut self.copying, matches!(kind, b'd' | b'c' | b'f'));
+        self.keep_to_copy_data(kind)?;
         match kind {
             b'X' => {
                 self.relay(HEADER_BYTES + length).await?;
@@ -113,12 +116,26 @@ impl<'a> FromClient<'a> {
         Ok(Next::Message)
     }
 
+    /// Follows the client's COPY data to its end (CopyDone or CopyFail); Flush and Terminate may come amid it.
+    fn keep_to_copy_data(&mut self, kind: u8) -> Result<(), Fault> {
+        let was_amid = self.amid_copy_data;
+        self.amid_copy_data = kind == b'd' || (was_amid && matches!(kind, b'H' | b'X'));
+        let broken = was_amid && !matches!(kind, b'd' | b'c' | b'f' | b'H' | b'X');
+        if broken && !self.shared.flow().break_copy_data() {
+            return Err(violation("another message in the midst of COPY data"));
+        }
+        Ok(())
+    }
+
     async fn query(&mut self, length: usize) -> Result<(), Fault> {
         let message = self.take(length).await?;
         let text = only_string(message.body()).ok_or_else(|| violation("a malformed Query"))?;
         let prepared = self.context.read(text, &self.shared.flow());
         match self.admit(&prepared, Protocol::Simple).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'Q', &refuse::error(&refusal)),
         }
         Ok(())
@@ -141,8 +158,8 @@ impl<'a> FromClient<'a> {
             return Ok(());
         }
         let mut flow = self.shared.flow();
-        let (name, errors) = (Name::new(name), flow.errors);
-        let binding = flow.statements.bind(name.clone(), prepared, errors);
+        let (name, boundaries) = (Name::new(name), flow.boundaries);
+        let binding = flow.statements.bind(name.clone(), prepared, boundaries);
         flow.expect(Expected::Parse(name, binding));
         drop(flow);
         self.out.extend_from_slice(&message.bytes);
@@ -160,9 +177,9 @@ impl<'a> FromClient<'a> {
         let (portal, name) = (Name::new(portal), Name::new(name));
         {
             let mut flow = self.shared.flow();
-            let errors = flow.errors;
-            let prepared = statement::any_of(flow.statements.find(&name, errors));
-            let binding = flow.portals.bind(portal.clone(), prepared, errors);
+            let boundaries = flow.boundaries;
+            let prepared = statement::any_of(flow.statements.find(&name, boundaries));
+            let binding = flow.portals.bind(portal.clone(), prepared, boundaries);
             flow.expect(Expected::Bind(portal, binding));
         }
         self.relay(HEADER_BYTES + length).await
@@ -173,7 +190,7 @@ impl<'a> FromClient<'a> {
         let portal = Fields(message.body()).string().ok_or_else(|| violation("a malformed Execute"))?;
         let prepared = {
             let flow = self.shared.flow();
-            statement::any_of(flow.portals.find(&Name::new(portal), flow.errors))
+            statement::any_of(flow.portals.find(&Name::new(portal), flow.boundaries))
         };
         match self.admit(&prepared, Protocol::Extended).await {
             Ok(permit) => self.forward(permit, Expected::Execute, &prepared, &message.bytes),
@@ -205,7 +222,10 @@ impl<'a> FromClient<'a> {
         let message = self.take(length).await?;
         let prepared = statement::function_call();
         match self.admit(&prepared, Protocol::FunctionCall).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'F', &refuse::error(&refusal)),
         }
         Ok(())

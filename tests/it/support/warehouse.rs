@@ -73,6 +73,21 @@ impl Warehouse {
         client
     }
 
+    /// Makes a role that PostgreSQL asks for `password` by `method` (a word of pg_hba.conf), and keeps as `encryption` says.
+    pub(crate) async fn admit_by_password(&self, role: &str, method: &str, encryption: &str, password: &str) {
+        static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = ONE_AT_A_TIME.lock().await;
+        let administrator = self.administrator().await;
+        let make = format!("set password_encryption = '{encryption}'; create role {role} login password '{password}'");
+        administrator.batch_execute(&make).await.unwrap();
+        let rules: String = administrator.query_one("show hba_file", &[]).await.unwrap().get(0);
+        let present = std::fs::read_to_string(&rules).unwrap();
+        // The first rule that fits is the one that counts.
+        std::fs::write(&rules, format!("hostssl all {role} all {method}\n{present}")).unwrap();
+        let reloaded = "select not exists (select from pg_hba_file_rules where error is not null) and pg_reload_conf()";
+        assert!(administrator.query_one(reloaded, &[]).await.unwrap().get::<_, bool>(0));
+    }
+
     /// Waits until PostgreSQL is at work on exactly this text.
     pub(crate) async fn until_running(&self, sql: &str) {
         let administrator = self.administrator().await;
