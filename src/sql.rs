@@ -10,12 +10,15 @@ pub mod cache;
 mod corpus;
 mod display;
 mod postgres;
+mod redshift;
 
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// PostgreSQL's own grammar, by `pg_query`.
     Postgres,
+    /// Amazon Redshift, as far as PostgreSQL's grammar reads it alike; the rest is opaque.
+    Redshift,
 }
 
 /// Bounds over which a text is opaque instead of analyzed.
@@ -308,12 +311,13 @@ impl OpaqueClass {
 pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     match dialect {
         Dialect::Postgres => postgres::analyze(text, limits),
+        Dialect::Redshift => redshift::analyze(text, limits),
     }
 }
 
 /// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
 pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
     match dialect {
-        Dialect::Postgres => postgres::set_parameter(name, value),
+        Dialect::Postgres | Dialect::Redshift => postgres::set_parameter(name, value),
     }
 }
