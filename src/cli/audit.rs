@@ -86,6 +86,9 @@ struct TailArgs {
     /// How many executions to print.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]
     lines: usize,
+    /// Leave out executions that name no table: transactions, settings, and the like.
+    #[arg(long)]
+    tables: bool,
     /// Print further executions as they end, until interrupted.
     #[arg(short, long)]
     follow: bool,
@@ -174,7 +177,7 @@ impl TailArgs {
         let mut executions = Executions::default();
         let mut last = VecDeque::new();
         while let Some(line) = lines.next_line()? {
-            for execution in executions.take(&line) {
+            for execution in executions.take(&line).into_iter().filter(|execution| self.wants(execution)) {
                 last.push_back(execution);
                 if last.len() > self.lines {
                     last.pop_front();
@@ -190,10 +193,14 @@ impl TailArgs {
         if self.follow {
             self.follow(out, &mut lines, &mut executions)?;
         }
-        for execution in executions.running() {
+        for execution in executions.running().filter(|execution| self.wants(execution)) {
             self.write(out, &execution)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn wants(&self, execution: &Execution) -> bool {
+        !self.tables || !execution.tables.is_empty()
     }
 
     /// Prints what ends from now on; ends only with an error, such as a reader that went away.
@@ -201,7 +208,7 @@ impl TailArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().context("no timer")?;
         loop {
             while let Some(line) = lines.next_line()? {
-                for execution in executions.take(&line) {
+                for execution in executions.take(&line).into_iter().filter(|execution| self.wants(execution)) {
                     self.write(out, &execution)?;
                 }
             }
@@ -224,14 +231,15 @@ const HEADINGS: [&str; 9] = ["TIME", "RECORD", "DECISION", "STATUS", "ROWS", "MS
 /// One execution in columns. What a client wrote is printed without control characters.
 fn row(execution: &Execution) -> [String; 9] {
     let seconds = execution.time.get(..19).unwrap_or(&execution.time);
-    let status = match &execution.sqlstate {
-        Some(sqlstate) => format!("{} {sqlstate}", execution.status),
-        None => execution.status.clone(),
+    let status = match (&execution.reason, &execution.sqlstate) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(sqlstate)) => format!("{} {sqlstate}", execution.status),
+        (None, None) => execution.status.clone(),
     };
     [
         seconds.replace('T', " "),
         execution.id.clone(),
-        execution.reason.as_ref().unwrap_or(&execution.verdict).clone(),
+        execution.verdict.clone(),
         status,
         execution.rows.map_or("-".into(), |rows| rows.to_string()),
         execution.duration_us.map_or("-".into(), |us| format!("{}.{}", us / 1000, us % 1000 / 100)),

@@ -214,12 +214,12 @@ impl<'a> FromClient<'a> {
     /// Asks the gate for the right to forward an execution.
     async fn admit(&self, prepared: &Prepared, protocol: Protocol) -> Result<Permit, Refusal> {
         Tally::add(&self.session.tally.executions, 1);
-        let effects = statement::effects(&prepared.analysis, &self.shared.flow()).into_owned();
+        let effects = statement::effects(&prepared.analysis, &self.shared.flow());
         self.around.gate.admit(&self.execution(prepared, protocol, &effects)).await
     }
 
     async fn check(&self, prepared: &Prepared) -> Result<(), Refusal> {
-        let effects = statement::effects(&prepared.analysis, &self.shared.flow()).into_owned();
+        let effects = statement::effects(&prepared.analysis, &self.shared.flow());
         self.around.gate.check(&self.execution(prepared, Protocol::Extended, &effects)).await
     }
 

@@ -1,0 +1,80 @@
+//! A disk that takes no more: nothing runs that cannot be recorded, and everything runs again once it can.
+//!
+//! The full disk is a limit on the size of files, which the program's own process gets: `write` fails there with EFBIG
+//! as it fails with ENOSPC on a disk that is full, and no privilege is needed to set it or to lift it.
+
+use std::process::Command;
+
+use crate::support::eventually;
+use crate::support::http::{get, metric};
+use crate::support::program::Program;
+use crate::support::proxy::ALLOW_ALL;
+use crate::support::warehouse::warehouse;
+use crate::support::wire::{Wire, error, kinds, query};
+
+/// SIGXFSZ, which comes with the limit, must not end the program; the soft limit is in units of 1024 bytes.
+const SMALL_DISK: &str = "trap '' XFSZ; ulimit -S -f 64";
+
+fn filler(number: usize) -> Vec<u8> {
+    query(&format!("select 'filler {number}' /* {} */", "-".repeat(4000)))
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_every_query_until_there_is_room_again() {
+    let program = Program::start(ALLOW_ALL, SMALL_DISK, |_| {}).await;
+    let mut wire = Wire::log_in(program.address).await;
+    let mut recorded = 0;
+    let refused = loop {
+        let answer = wire.ask(&filler(recorded)).await;
+        if kinds(&answer) == "E" {
+            break answer;
+        }
+        recorded += 1;
+        assert!(recorded < 100, "64 KiB never filled up");
+    };
+    assert!(recorded > 5, "only {recorded} fitted in");
+    assert_eq!(error(&refused).sqlstate(), "58030");
+    assert!(error(&refused).field(b'D').contains("Reason audit-unwritable"), "{refused:?}");
+    assert!(!warehouse().has_seen(&format!("filler {recorded}'")).await, "it ran without a record");
+
+    let again = wire.ask(&query("select 'small, and refused as well'")).await;
+    assert_eq!(error(&again).sqlstate(), "58030");
+    assert_eq!(get(program.admin, "/readyz").await, (503, "the audit log is not writable\n".to_owned()));
+    assert_eq!(get(program.admin, "/livez").await.0, 200, "a restart would not help");
+    assert_eq!(metric(program.admin, "tollhouse_audit_writable", &[]).await, 0.0);
+    let mut newcomer = Wire::connect(program.address).await;
+    newcomer.send(&crate::support::wire::startup(&[("user", "anybody"), ("database", "demo")])).await;
+    assert_eq!(newcomer.until_closed().await[0].sqlstate(), "58030");
+
+    let lifted = Command::new("prlimit").args(["--fsize=unlimited:", "--pid", &program.id().to_string()]).status();
+    assert!(lifted.expect("prlimit, of util-linux, is needed; `make setup` installs it").success());
+    eventually(|| async { (get(program.admin, "/readyz").await.0 == 200).then_some(()) }).await;
+    assert_eq!(kinds(&wire.ask(&query("select 'room again'")).await), "TDC");
+    let evidence = program.terminate().await;
+    assert_eq!(evidence.execution("select 'room again'").status, "completed");
+    let attempts = evidence.of_kind("attempt").len();
+    assert_eq!(attempts, recorded + 1, "each that ran, and none that was refused");
+}
+
+#[tokio::test]
+async fn a_second_program_on_the_same_log_does_not_start() {
+    let program = Program::start(ALLOW_ALL, ":", |_| {}).await;
+    let audit = program.audit_directory();
+    let second =
+        Command::new(env!("CARGO_BIN_EXE_tollhouse")).args(["run", "--config"]).arg(audit.with_file_name("config.yaml")).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("audit log"), "{said}");
+    let mut wire = Wire::log_in(program.address).await;
+    assert_eq!(kinds(&wire.ask(&query("select 1")).await), "TDC");
+    program.terminate().await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_program_with_zero_and_tells_its_clients() {
+    let program = Program::start(ALLOW_ALL, ":", |_| {}).await;
+    let mut wire = Wire::log_in(program.address).await;
+    let evidence = program.terminate().await;
+    assert_eq!(wire.until_closed().await[0].sqlstate(), "57P01");
+    assert_eq!(evidence.of_kind("closed").len(), 1);
+}

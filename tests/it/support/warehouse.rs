@@ -1,0 +1,146 @@
+//! One private PostgreSQL and one set of stand-ins, shared by every test of the binary.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tollhouse::dev::{Settings, Stand};
+
+use super::eventually;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/demo/warehouse.sh");
+
+/// The role that every session of the proxy logs in as.
+pub(crate) const ROLE: &str = "dbt_runner";
+
+/// The warehouse and what issues credentials for it.
+pub(crate) struct Warehouse {
+    /// Where PostgreSQL listens.
+    pub(crate) port: u16,
+    /// Token issuer, token endpoint and certificate authority.
+    pub(crate) stand: Stand,
+    directory: PathBuf,
+    /// Reads from a pipe that only this process holds: it ends, however it ends, and the watchdog clears away.
+    _watchdog: Child,
+}
+
+/// The one warehouse, started by the first test that asks.
+pub(crate) fn warehouse() -> &'static Warehouse {
+    static SHARED: OnceLock<Warehouse> = OnceLock::new();
+    SHARED.get_or_init(Warehouse::start)
+}
+
+/// A port on which nobody listens just now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Warehouse {
+    fn start() -> Self {
+        // PostgreSQL's owner has to pass through; a Unix socket stands below, so the path stays short.
+        let directory = tempfile::Builder::new().prefix("tollhouse-it.").tempdir().unwrap().keep();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o711)).unwrap();
+        let watchdog = watch(&directory);
+        let stand = start_stand(settings(directory.join("stand")));
+        let port = free_port();
+        let output = directory.join("start.log");
+        let started = Command::new(SCRIPT)
+            .args(["start".as_ref(), postgres(&directory).as_os_str(), port.to_string().as_ref(), stand.directory.as_os_str()])
+            .stdin(Stdio::null())
+            .stdout(File::create(&output).unwrap())
+            .stderr(File::options().append(true).open(&output).unwrap())
+            .status()
+            .unwrap();
+        let said = std::fs::read_to_string(&output).unwrap();
+        assert!(started.success(), "no PostgreSQL for these tests; `make setup` installs what they need\n{said}");
+        Self { port, stand, directory, _watchdog: watchdog }
+    }
+
+    /// A file that the stand-ins wrote.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.stand.directory.join(name)
+    }
+
+    /// A connection past the proxy, as the administrator.
+    pub(crate) async fn administrator(&self) -> tokio_postgres::Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(postgres(&self.directory).join("socket")).port(self.port).user("postgres").dbname("demo");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Waits until PostgreSQL is at work on exactly this text.
+    pub(crate) async fn until_running(&self, sql: &str) {
+        let administrator = self.administrator().await;
+        let running = "select 1 from pg_stat_activity where query = $1 and state = 'active'";
+        eventually(|| async { administrator.query_opt(running, &[&sql]).await.unwrap() }).await;
+    }
+
+    /// Whether PostgreSQL's own log has the text. Everything that it was sent before this call counts.
+    pub(crate) async fn has_seen(&self, text: &str) -> bool {
+        let marker = format!("select 'marker {}'", uniquely());
+        self.administrator().await.simple_query(&marker).await.unwrap();
+        let log = eventually(|| async { Some(self.log()).filter(|log| log.contains(&marker.replace('"', "\"\""))) }).await;
+        log.contains(&text.replace('"', "\"\""))
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(postgres(&self.directory).join("log/statements.csv")).unwrap()).into_owned()
+    }
+}
+
+/// A number that no other caller in this process gets.
+pub(crate) fn uniquely() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+fn postgres(directory: &Path) -> PathBuf {
+    directory.join("postgres")
+}
+
+/// Stops PostgreSQL and removes the directory once this process is gone.
+fn watch(directory: &Path) -> Child {
+    use std::os::unix::process::CommandExt;
+    Command::new("bash")
+        .args(["-c", r#"cat; "$0" stop "$1/postgres"; rm -rf "$1""#, SCRIPT])
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Its own group: an interrupt from the terminal is for the tests, and their end is what it waits for.
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+/// Stand-ins in `directory`, on a free port.
+pub(crate) fn settings(directory: PathBuf) -> Settings {
+    Settings {
+        directory,
+        address: "127.0.0.1:0".parse().unwrap(),
+        hostnames: vec!["localhost".to_owned()],
+        namespace: "demo".to_owned(),
+        service_account: "dbt-runner".to_owned(),
+        role: ROLE.to_owned(),
+        token_lifetime: Duration::from_secs(600),
+        rotate: Duration::from_secs(600),
+    }
+}
+
+/// The stand-ins outlive the runtime of the test that asked first, so they get a thread and a runtime of their own.
+fn start_stand(settings: Settings) -> Stand {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tell.send(Stand::start(&settings).await.unwrap()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().unwrap()
+}
