@@ -132,9 +132,7 @@ fn purity(tree: &[Source]) -> Vec<String> {
             Some("now" | "now_utc" | "now_local") if named.segments.len() > 1 => Some("reads a clock"),
             Some("elapsed") if named.form == Form::Member => Some("reads a clock"),
             _ if starts_with(named, &["tokio"]) || starts_with(named, &["hyper"]) => Some("does I/O"),
-            _ if ["fs", "net", "process", "env", "os"].iter().any(|part| starts_with(named, &["std", part]))
-                && !is_address(named) =>
-            {
+            _ if ["fs", "net", "process", "env", "os"].iter().any(|part| starts_with(named, &["std", part])) && !is_address(named) => {
                 Some("does I/O")
             }
             _ => None,
