@@ -14,6 +14,8 @@ mod messages;
 mod policy;
 mod policy_reload;
 mod queries;
+mod relay;
 mod secrets;
+mod session_state;
 mod startup;
 mod support;

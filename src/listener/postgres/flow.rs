@@ -93,8 +93,8 @@ pub(super) struct Flow {
     pub(super) portals: Names,
     /// What the server has reported of its settings.
     pub(super) settings: ServerSettings,
-    /// How many errors the server has reported.
-    pub(super) errors: u64,
+    /// How many messages were sent behind which the server reads on after an error: Sync, and simple requests.
+    pub(super) boundaries: u64,
     discarding: bool,
     copy_in: bool,
     transaction: u8,
@@ -108,7 +108,7 @@ impl Flow {
             statements: Names::default(),
             portals: Names::default(),
             settings,
-            errors: 0,
+            boundaries: 0,
             discarding: false,
             copy_in: false,
             transaction: b'I',
@@ -156,9 +156,15 @@ impl Flow {
         self.discarding = true;
     }
 
+    /// Notes that the server reads on behind the message just noted, whatever becomes of it.
+    pub(super) fn pass_boundary(&mut self) {
+        self.boundaries += 1;
+    }
+
     /// Notes a Sync about to be forwarded.
     pub(super) fn expect_sync(&mut self) {
         self.discarding = false;
+        self.pass_boundary();
         // In the midst of COPY FROM STDIN the server ignores Sync (section 54.2.6).
         if !self.copy_in {
             self.queue.push_back(Expected::Sync);
@@ -261,7 +267,6 @@ impl Flow {
     }
 
     fn failed(&mut self, sqlstate: Option<&str>) -> Fate {
-        self.errors += 1;
         self.copy_in = false;
         match self.queue.front_mut() {
             Some(Expected::Query(running)) => {
@@ -301,12 +306,9 @@ impl Flow {
                     return;
                 }
                 Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
-                Expected::Parse(..)
-                | Expected::Bind(..)
-                | Expected::Describe
-                | Expected::Close
-                | Expected::Refusal(_)
-                | Expected::CopyData => {}
+                Expected::Parse(name, binding) => self.statements.reject(&name, binding),
+                Expected::Bind(name, binding) => self.portals.reject(&name, binding),
+                Expected::Describe | Expected::Close | Expected::Refusal(_) | Expected::CopyData => {}
             }
         }
         self.discarding = true;

@@ -118,7 +118,10 @@ impl<'a> FromClient<'a> {
         let text = only_string(message.body()).ok_or_else(|| violation("a malformed Query"))?;
         let prepared = self.context.read(text, &self.shared.flow());
         match self.admit(&prepared, Protocol::Simple).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'Q', &refuse::error(&refusal)),
         }
         Ok(())
@@ -141,8 +144,8 @@ impl<'a> FromClient<'a> {
             return Ok(());
         }
         let mut flow = self.shared.flow();
-        let (name, errors) = (Name::new(name), flow.errors);
-        let binding = flow.statements.bind(name.clone(), prepared, errors);
+        let (name, boundaries) = (Name::new(name), flow.boundaries);
+        let binding = flow.statements.bind(name.clone(), prepared, boundaries);
         flow.expect(Expected::Parse(name, binding));
         drop(flow);
         self.out.extend_from_slice(&message.bytes);
@@ -160,9 +163,9 @@ impl<'a> FromClient<'a> {
         let (portal, name) = (Name::new(portal), Name::new(name));
         {
             let mut flow = self.shared.flow();
-            let errors = flow.errors;
-            let prepared = statement::any_of(flow.statements.find(&name, errors));
-            let binding = flow.portals.bind(portal.clone(), prepared, errors);
+            let boundaries = flow.boundaries;
+            let prepared = statement::any_of(flow.statements.find(&name, boundaries));
+            let binding = flow.portals.bind(portal.clone(), prepared, boundaries);
             flow.expect(Expected::Bind(portal, binding));
         }
         self.relay(HEADER_BYTES + length).await
@@ -173,7 +176,7 @@ impl<'a> FromClient<'a> {
         let portal = Fields(message.body()).string().ok_or_else(|| violation("a malformed Execute"))?;
         let prepared = {
             let flow = self.shared.flow();
-            statement::any_of(flow.portals.find(&Name::new(portal), flow.errors))
+            statement::any_of(flow.portals.find(&Name::new(portal), flow.boundaries))
         };
         match self.admit(&prepared, Protocol::Extended).await {
             Ok(permit) => self.forward(permit, Expected::Execute, &prepared, &message.bytes),
@@ -205,7 +208,10 @@ impl<'a> FromClient<'a> {
         let message = self.take(length).await?;
         let prepared = statement::function_call();
         match self.admit(&prepared, Protocol::FunctionCall).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'F', &refuse::error(&refusal)),
         }
         Ok(())

@@ -47,8 +47,8 @@ pub(super) struct Binding(u64);
 
 struct Candidate {
     binding: Binding,
-    /// How many errors the server had reported when this was sent.
-    errors: u64,
+    /// How many boundaries had been passed when this was sent.
+    boundaries: u64,
     prepared: Arc<Prepared>,
 }
 
@@ -65,18 +65,11 @@ impl Names {
         self.entries.len()
     }
 
-    /// Notes that the client asked for `prepared` behind `name`, when the server had reported `errors` errors.
-    pub(super) fn bind(&mut self, name: Name, prepared: Arc<Prepared>, errors: u64) -> Binding {
+    /// Notes that the client asked for `prepared` behind `name`, `boundaries` boundaries after its start.
+    pub(super) fn bind(&mut self, name: Name, prepared: Arc<Prepared>, boundaries: u64) -> Binding {
         self.next += 1;
         let binding = Binding(self.next);
-        let candidates = self.entries.entry(name).or_default();
-        match candidates.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.prepared, &prepared) => {
-                last.binding = binding;
-                last.errors = errors;
-            }
-            _ => candidates.push(Candidate { binding, errors, prepared }),
-        }
+        self.entries.entry(name).or_default().push(Candidate { binding, boundaries, prepared });
         binding
     }
 
@@ -87,18 +80,30 @@ impl Names {
         }
     }
 
+    /// The server has refused or skipped a binding: what stood behind the name before stays.
+    pub(super) fn reject(&mut self, name: &Name, binding: Binding) {
+        if let Some(candidates) = self.entries.get_mut(name) {
+            candidates.retain(|candidate| candidate.binding != binding);
+            if candidates.is_empty() {
+                self.entries.remove(name);
+            }
+        }
+    }
+
     /// Forgets a name that the client closes. Using it again is using an unknown name, which is opaque.
     pub(super) fn close(&mut self, name: &Name) {
         self.entries.remove(name);
     }
 
-    /// What may stand behind a name, the newest last, when the server has reported `errors` errors. Empty: unknown.
+    /// What may stand behind a name, the newest last, `boundaries` boundaries after the start. Empty: unknown.
     ///
-    /// Without an error since the newest binding it is that one alone: should it still fail, the server skips its use too.
-    pub(super) fn find(&self, name: &Name, errors: u64) -> Vec<Arc<Prepared>> {
+    /// Without a boundary since the newest binding it is that one alone: should it fail, the server skips its use too.
+    /// Behind a boundary the server reads on, and runs what stood behind the name before, so that counts as well until
+    /// the server confirms.
+    pub(super) fn find(&self, name: &Name, boundaries: u64) -> Vec<Arc<Prepared>> {
         let Some(candidates) = self.entries.get(name) else { return Vec::new() };
         match candidates.last() {
-            Some(last) if last.errors == errors => vec![Arc::clone(&last.prepared)],
+            Some(last) if last.boundaries == boundaries => vec![Arc::clone(&last.prepared)],
             _ => candidates.iter().map(|candidate| Arc::clone(&candidate.prepared)).collect(),
         }
     }
@@ -115,12 +120,12 @@ mod tests {
         Arc::new(Prepared { sql: sql.into(), analysis: Arc::new(Analysis::default()), dbt: None })
     }
 
-    fn texts(names: &Names, errors: u64) -> Vec<String> {
-        names.find(&Name::new(b"s"), errors).iter().map(|p| p.sql.to_string()).collect()
+    fn texts(names: &Names, boundaries: u64) -> Vec<String> {
+        names.find(&Name::new(b"s"), boundaries).iter().map(|p| p.sql.to_string()).collect()
     }
 
     #[test]
-    fn after_an_error_all_that_may_stand_behind_a_name_counts_until_the_server_confirms() {
+    fn behind_a_boundary_all_that_may_stand_behind_a_name_counts_until_the_server_confirms() {
         let mut names = Names::default();
         let first = names.bind(Name::new(b"s"), prepared("a"), 0);
         names.confirm(&Name::new(b"s"), first);
@@ -139,6 +144,18 @@ mod tests {
         names.bind(Name::new(b"s"), prepared("b"), 0);
         names.confirm(&Name::new(b"s"), first);
         assert_eq!(texts(&names, 1), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_rejected_binding_leaves_what_was_there_before() {
+        let mut names = Names::default();
+        let first = names.bind(Name::new(b"s"), prepared("a"), 0);
+        names.confirm(&Name::new(b"s"), first);
+        let second = names.bind(Name::new(b"s"), prepared("b"), 0);
+        names.reject(&Name::new(b"s"), second);
+        assert_eq!((texts(&names, 0), texts(&names, 1)), (vec!["a".to_owned()], vec!["a".to_owned()]));
+        names.reject(&Name::new(b"s"), first);
+        assert_eq!(names.len(), 0);
     }
 
     #[test]

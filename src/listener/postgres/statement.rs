@@ -63,8 +63,8 @@ impl Context {
                         }),
                         dbt: prepared.dbt.clone(),
                     };
-                    let errors = flow.errors;
-                    flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), errors);
+                    let boundaries = flow.boundaries;
+                    flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), boundaries);
                 }
             }
         }
@@ -89,7 +89,7 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
             }
             Session::Executes { name } => {
                 let here = prepared_here.get(name.as_str()).copied().unwrap_or_default();
-                let known = flow.statements.find(&Name::new(name.as_bytes()), flow.errors);
+                let known = flow.statements.find(&Name::new(name.as_bytes()), flow.boundaries);
                 if known.is_empty() && !prepared_here.contains_key(name.as_str()) {
                     all.push(unknown_name());
                 }
@@ -101,15 +101,17 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
     Cow::Owned(all)
 }
 
-/// The one statement that may stand behind a name, or all of them as one.
+/// The one statement that may stand behind a name, or all of them as one: which of them runs, only the server knows.
 pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
     let Some(newest) = candidates.pop() else { return Arc::new(unknown()) };
     if candidates.is_empty() {
         return newest;
     }
-    let all = candidates.iter().chain([&newest]).flat_map(|prepared| prepared.analysis.statements.iter().cloned());
-    let analysis = Arc::new(Analysis { statements: all.collect() });
-    Arc::new(Prepared { sql: Arc::clone(&newest.sql), analysis, dbt: newest.dbt.clone() })
+    let dbt = newest.dbt.clone();
+    candidates.push(newest);
+    let statements = candidates.iter().flat_map(|prepared| prepared.analysis.statements.iter().cloned()).collect();
+    let texts: Vec<&str> = candidates.iter().map(|prepared| &*prepared.sql).collect();
+    Arc::new(Prepared { sql: texts.join("\n/* or */\n").into(), analysis: Arc::new(Analysis { statements }), dbt })
 }
 
 fn unknown() -> Prepared {
