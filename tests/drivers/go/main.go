@@ -210,10 +210,8 @@ func isError(err error, sqlstate string) bool {
 }
 
 func connect(ctx context.Context, arguments []string) (*pgx.Conn, error) {
-	place := append(arguments, "demo", "dbt_runner")
-	if len(arguments) > 2 {
-		place = append(arguments, "dbt_runner")
-	}
+	place := [4]string{2: "demo", 3: "dbt_runner"}
+	copy(place[:], arguments)
 	config, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%s dbname=%s user=%s password=unused connect_timeout=10",
 		place[0], place[1], place[2], place[3]))
 	if err != nil {

@@ -84,14 +84,14 @@ public final class Session {
     private static void batch(Connection connection) throws SQLException {
         execute(connection, "create temporary table jdbc_batch (id integer, note text)");
         try (PreparedStatement statement = connection.prepareStatement("insert into jdbc_batch values (?, ?)")) {
-            for (int n = 0; n < 5000; n++) {
+            for (int n = 0; n < 1000; n++) {
                 statement.setInt(1, n);
                 statement.setString(2, "line " + n);
                 statement.addBatch();
             }
-            equal(5000, Arrays.stream(statement.executeBatch()).sum());
+            equal(1000, Arrays.stream(statement.executeBatch()).sum());
         }
-        equal(5000, one(connection, "select count(*) from jdbc_batch"));
+        equal(1000, one(connection, "select count(*) from jdbc_batch"));
         execute(connection, "drop table jdbc_batch");
     }
 

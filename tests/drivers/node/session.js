@@ -20,6 +20,8 @@ if (port === undefined) {
   console.error('Usage: session.js HOST PORT [DATABASE [USER]]');
   process.exit(1);
 }
+// pg deprecates what its own cancel() needs of a caller.
+process.noDeprecation = true;
 const place = { host, port: Number(port), database, user, password: 'unused', connectionTimeoutMillis: 10_000 };
 
 async function preparedStatements(client) {
