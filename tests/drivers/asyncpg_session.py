@@ -38,8 +38,8 @@ async def cursor(connection):
 async def many_executions(connection):
     """executemany pipelines Bind and Execute."""
     await connection.execute("create temporary table asyncpg_many (id integer, note text)")
-    await connection.executemany("insert into asyncpg_many values ($1, $2)", [(n, f"line {n}") for n in range(20_000)])
-    equal(await connection.fetchval("select count(*) from asyncpg_many"), 20_000)
+    await connection.executemany("insert into asyncpg_many values ($1, $2)", [(n, f"line {n}") for n in range(2000)])
+    equal(await connection.fetchval("select count(*) from asyncpg_many"), 2000)
 
 
 async def copy_in_and_out(connection):

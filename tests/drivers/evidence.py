@@ -41,12 +41,12 @@ EXPECTED = [
     Expected("psql", "rows of a cursor", 10, sql="FETCH FORWARD 1000 FROM _psql_cursor", rows=1000),
     Expected("psycopg2", "rows of a large result", 1, sql=MANY.format(100_000), rows=100_000),
     Expected("psycopg3", "rows of a large result", 1, sql=MANY.format("$1"), rows=100_000),
-    Expected("psycopg3", "executions in pipelines", 20_000, verbs=["INSERT"], tables=["demo.?.psycopg3_many"], rows=1),
+    Expected("psycopg3", "executions in pipelines", 2000, verbs=["INSERT"], tables=["demo.?.psycopg3_many"], rows=1),
     Expected("psycopg3", "skipped behind an error", 1, sql="insert into psycopg3_skipped values (1)", status="skipped"),
     Expected("asyncpg", "rows of a portal", 10, sql="select generate_series(1, $1)", rows=1000),
+    Expected("asyncpg", "a refusal inside COPY", 1, status="denied", verbs=["COPY"], tables=[DENIED]),
     Expected("node", "rows of a portal", 5, sql="select generate_series(1, $1::integer) as n", rows=1000),
     Expected("adbc", "a dbt model inside COPY", 1, dbt="model.drivers.adbc", verbs=["COPY"], rows=1234),
-    Expected("adbc", "a refusal inside COPY", 2, status="denied", verbs=["COPY"], tables=[DENIED]),
     Expected("jdbc", "rows of a portal", 10, sql="select generate_series(1, 10000)", rows=1000),
     *[
         Expected(driver, f"cancelled by {driver}", 1, sql=f"select pg_sleep(30){end}", status="cancelled", sqlstate="57014")
