@@ -28,7 +28,7 @@ pub(super) enum Expected {
     /// RowDescription or NoData.
     Describe,
     /// CloseComplete.
-    Close,
+    Close(Closing),
     /// The reply to Execute.
     Execute(Running),
     /// Everything up to ReadyForQuery, for a simple query or a FunctionCall.
@@ -43,6 +43,17 @@ pub(super) enum Expected {
     BrokenCopyData,
 }
 
+/// Prepared statements or portals that are gone once the server says so.
+#[derive(Debug, Clone)]
+pub(super) enum Closing {
+    /// One prepared statement.
+    Statement(Name, Binding),
+    /// Every prepared statement.
+    Statements(Binding),
+    /// One portal.
+    Portal(Name, Binding),
+}
+
 /// An execution whose reply is under way.
 pub(super) struct Running {
     permit: Permit,
@@ -50,12 +61,19 @@ pub(super) struct Running {
     data_rows: u64,
     bytes: u64,
     sqlstate: Option<String>,
+    closing: Vec<Closing>,
 }
 
 impl Running {
     /// A permitted execution, about to be forwarded.
     pub(super) fn new(permit: Permit) -> Self {
-        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None }
+        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None, closing: Vec::new() }
+    }
+
+    /// What is gone once this has succeeded.
+    pub(super) fn closes(mut self, closing: Vec<Closing>) -> Self {
+        self.closing = closing;
+        self
     }
 
     fn finish(self, how: Finish) {
@@ -242,7 +260,11 @@ impl Flow {
             (b'T', Some(Expected::Query(_))) => return Fate::Forward,
             (b'1', Some(Expected::Parse(name, binding))) => self.statements.confirm(name, *binding),
             (b'2', Some(Expected::Bind(name, binding))) => self.portals.confirm(name, *binding),
-            (b'3', Some(Expected::Close)) | (b'n' | b'T', Some(Expected::Describe)) => {}
+            (b'3', Some(Expected::Close(closing))) => {
+                let closing = closing.clone();
+                self.close(&closing);
+            }
+            (b'n' | b'T', Some(Expected::Describe)) => {}
             _ => return Fate::OutOfStep,
         }
         self.queue.pop_front();
@@ -264,11 +286,26 @@ impl Flow {
                 }
                 self.copy_in = false;
                 if let Some(Expected::Execute(running)) = self.queue.pop_front() {
+                    self.close_what_was_dropped(&running);
                     running.finish(Finish::Replied);
                 }
                 Fate::Forward
             }
             _ => Fate::OutOfStep,
+        }
+    }
+
+    fn close_what_was_dropped(&mut self, running: &Running) {
+        if running.sqlstate.is_none() {
+            running.closing.iter().for_each(|closing| self.close(closing));
+        }
+    }
+
+    fn close(&mut self, closing: &Closing) {
+        match closing {
+            Closing::Statement(name, through) => self.statements.close(name, *through),
+            Closing::Statements(through) => self.statements.close_all(*through),
+            Closing::Portal(name, through) => self.portals.close(name, *through),
         }
     }
 
@@ -325,7 +362,7 @@ impl Flow {
                 Expected::Parse(..)
                 | Expected::Bind(..)
                 | Expected::Describe
-                | Expected::Close
+                | Expected::Close(_)
                 | Expected::CopyData
                 | Expected::BrokenCopyData,
             ) => {
@@ -362,7 +399,7 @@ impl Flow {
                 Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
                 Expected::Parse(name, binding) => self.statements.reject(&name, binding),
                 Expected::Bind(name, binding) => self.portals.reject(&name, binding),
-                Expected::Describe | Expected::Close | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
+                Expected::Describe | Expected::Close(_) | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
             }
         }
         self.discarding = true;
@@ -372,6 +409,7 @@ impl Flow {
         self.transaction = status;
         match self.queue.pop_front() {
             Some(Expected::Query(running)) => {
+                self.close_what_was_dropped(&running);
                 running.finish(Finish::Replied);
                 Fate::Forward
             }

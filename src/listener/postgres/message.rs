@@ -14,9 +14,14 @@ pub(super) mod request {
     pub(in super::super) const TLS: u32 = 80_877_103;
     /// GSSENCRequest.
     pub(in super::super) const GSSENC: u32 = 80_877_104;
-    /// Protocol 3.0, the version that we speak in both directions.
-    pub(in super::super) const VERSION_3_0: u32 = 3 << 16;
+    /// A minor version of protocol 3 in the place of a request code.
+    pub(in super::super) const fn version_3(minor: u16) -> u32 {
+        (3 << 16) | minor as u32
+    }
 }
+
+/// Newest minor version of protocol 3 that we know. It differs from 3.0 in the length of cancel keys alone (section 54.1).
+pub(super) const MINOR_VERSION_MAX: u16 = 2;
 
 /// Longest startup packet that PostgreSQL itself reads (`MAX_STARTUP_PACKET_LENGTH` in its source).
 pub(super) const STARTUP_BYTES_MAX: usize = 10_000;

@@ -178,7 +178,7 @@ async fn drained(shared: &Shared, session: &Session, drain: &Drain) {
         () = until(shared, Flow::is_idle) => return,
         () = drain.reached(Stage::Ending) => {}
     }
-    if let Some(key) = session.key
+    if let Some(key) = &session.key
         && !shared.flow().is_quiet()
     {
         if let Err(fault) = cancel::forward(key, &session.upstream).await {
