@@ -4,10 +4,11 @@
 #
 #   full   the regression suite, the isolation suite and libpq's pipeline test: directly and through the sidecar, each
 #          time on a new server, compared test by test
-#   short  the regression tests of the schedule tests/regress/short, and the pipeline test, through the sidecar only
+#   short  the regression tests of the schedule tests/regress/short and the pipeline test but for its flood, through the
+#          sidecar only
 #
-# A test counts as passed when it passes through the sidecar, or fails directly too. After the runs the audit log
-# verifies, and every statement in the server's own log has its attempt record. KEEP=DIR copies what the runs left there.
+# A test that fails directly too is named, and counts neither way. After the runs the audit log verifies, and every
+# statement in the server's own log has its attempt record. KEEP=DIR copies outputs and diffs of the sidecar's run there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TOLLHOUSE_ROLE=postgres TOLLHOUSE_CONFIG=tests/regress/tollhouse.yaml TOLLHOUSE_POLICY=tests/regress/policy.yaml
@@ -68,6 +69,8 @@ run_schedule() {
 run_pipeline() {
     local out=$1 pipeline=$scratch/kit/pipeline test verdict
     for test in $("$pipeline/libpq_pipeline" tests); do
+        # It fills every buffer on the way before it looks at a reply: a hundred thousand statements over TCP.
+        [[ $mode == full || $test != uniqviol ]] || continue
         verdict=FAILED
         if timeout 60 "$pipeline/libpq_pipeline" -r 700 -t "$out/results/$test.trace" "$test" \
             "host=$2 port=$3 user=$TOLLHOUSE_ROLE dbname=pipeline" >"$out/results/$test.out" 2>&1 &&
@@ -140,6 +143,6 @@ start_dev
 [[ $mode == short ]] || run_all_directly
 run_all_through_sidecar
 judge
-[[ -z ${KEEP:-} ]] || cp -r "$scratch"/{direct,sidecar,sidecar.log} "$KEEP" || true
+if [[ -n ${KEEP:-} ]]; then cp -r "$scratch"/{sidecar,sidecar.log} "$KEEP"; fi
 printf 'regress: %d passed, %d failed\n' "$passed" "$failed"
 [[ $failed -eq 0 ]]
