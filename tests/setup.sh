@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 pgjdbc=org.postgresql:postgresql:42.7.8
 
 # Package, and the file or command that shows it is there. libclang is for the bindings of PostgreSQL's parser,
-# gcc, make and cmake for the C libraries that crates build.
+# gcc, make and cmake for the C libraries that crates build; bzip2 and libpq-dev for PostgreSQL's own test suites.
 needs=(
     "gcc            command:gcc"
     "make           command:make"
@@ -17,6 +17,8 @@ needs=(
     "curl           command:curl"
     "libclang-dev   file:/usr/lib/llvm-*/lib/libclang*.so"
     "libc6-dev      file:/usr/include/stdio.h"
+    "bzip2          command:bzip2"
+    "libpq-dev      file:/usr/include/postgresql/libpq-fe.h"
     "postgresql     file:/usr/lib/postgresql/*/bin/postgres"
     "python3-venv   module:ensurepip"
 )
