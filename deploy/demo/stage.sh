@@ -2,7 +2,7 @@
 # Sets the stage for the demo and for the end-to-end suites: `tollhouse dev`, a real PostgreSQL and the sidecar, all in
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
-# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar.
+# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_CONFIG and TOLLHOUSE_POLICY the sidecar's configuration and policy.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
@@ -77,7 +77,7 @@ start_warehouse() {
 }
 
 start_sidecar() {
-    "$tollhouse" run --config config/dev.yaml >>"$scratch/sidecar.log" 2>&1 &
+    "$tollhouse" run --config "${TOLLHOUSE_CONFIG:-config/dev.yaml}" >>"$scratch/sidecar.log" 2>&1 &
     sidecar_pid=$!
     wait_for "tollhouse run" "$sidecar_pid" curl --silent --fail --output /dev/null --max-time 1 "http://127.0.0.1:$TOLLHOUSE_ADMIN_PORT/readyz"
 }
