@@ -2,14 +2,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e postgres18 schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-postgres18 schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh
@@ -29,12 +29,18 @@ unit: setup ## The tests that cargo runs
 	cargo test --locked
 
 e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, the crash test
-	cargo build --locked
+	@# The same build as the tests': with their dependencies' features everything would be compiled once more.
+	cargo test --locked --no-run
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
 
-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
+test-drivers: ## Every driver of the matrix; needs Node.js, Go, Java and Maven
+	@tests/setup.sh drivers
+	cargo build --locked --bins --example tokio_postgres_session
+	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh all
+
+test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/postgres18.sh
 

@@ -92,6 +92,11 @@ pub enum Session {
         /// What every `EXECUTE name` will do.
         effects: Arc<[Effect]>,
     },
+    /// `DEALLOCATE name`, or all of them without a name: what was behind it is gone, if this is carried out.
+    Deallocates {
+        /// The prepared statement's name.
+        name: Option<String>,
+    },
     /// `EXECUTE name`: whoever tracks the session adds the effects of the name, or [`OpaqueClass::Execute`].
     /// The effects of the statement itself are those of the arguments.
     Executes {

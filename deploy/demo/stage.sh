@@ -2,7 +2,8 @@
 # Sets the stage for the demo and for the end-to-end suites: `tollhouse dev`, a real PostgreSQL and the sidecar, all in
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
-# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_CONFIG and TOLLHOUSE_POLICY the sidecar's configuration and policy.
+# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar, TOLLHOUSE_CONFIG its configuration,
+# TOLLHOUSE_ROLE the role that it gets certificates for.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
@@ -67,7 +68,7 @@ wait_for() {
 
 start_dev() {
     "$tollhouse" dev --directory "$TOLLHOUSE_DEV_DIR" --address "127.0.0.1:$dev_port" \
-        --role dbt_runner --namespace demo --service-account dbt-runner >>"$scratch/dev.log" 2>&1 &
+        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner >>"$scratch/dev.log" 2>&1 &
     dev_pid=$!
     wait_for "tollhouse dev" "$dev_pid" test -e "$TOLLHOUSE_DEV_DIR/ready"
 }

@@ -165,24 +165,6 @@ pub enum Note<'a> {
         /// To whom.
         principal: &'a Principal,
     },
-    /// No credential was issued.
-    CredentialRefused {
-        /// [`crate::credential::CredentialExchange::kind`].
-        exchange: &'a str,
-        /// Why.
-        reason: Reason,
-        /// For which warehouse.
-        target: &'a Target,
-        /// To whom.
-        principal: &'a Principal,
-    },
-    /// The workload's identity could not be proven.
-    IdentityFailed {
-        /// [`crate::identity::IdentitySource::kind`].
-        source: &'a str,
-        /// Which check failed.
-        reason: Reason,
-    },
     /// A policy set is in force from here on.
     PolicyLoaded {
         /// Its digest.

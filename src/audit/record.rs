@@ -61,10 +61,6 @@ kinds! {
     SessionRefused = "session-refused",
     /// A credential was issued.
     CredentialExchanged = "credential-exchanged",
-    /// No credential was issued.
-    CredentialRefused = "credential-refused",
-    /// The workload's identity could not be proven.
-    IdentityFailed = "identity-failed",
     /// A policy set is in force from here on.
     PolicyLoaded = "policy-loaded",
     /// A policy set was rejected; the one before stays in force.

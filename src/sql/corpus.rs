@@ -37,6 +37,8 @@ fn described(analysis: &Analysis) -> String {
             Session::SearchPathUnknown => " [search path unknown]".into(),
             Session::Prepares { name, effects } => format!(" [prepares {name}: {} effects]", effects.len()),
             Session::Executes { name } => format!(" [executes {name}]"),
+            Session::Deallocates { name: Some(name) } => format!(" [deallocates {name}]"),
+            Session::Deallocates { name: None } => " [deallocates all]".into(),
         };
         let between = if effects.is_empty() { "" } else { " " };
         writeln!(lines, "{}:{between}{}{session}", statement.verb, effects.join("; ")).unwrap();

@@ -45,16 +45,6 @@ enum NoteFields<'a> {
         target: &'a str,
         principal: PrincipalFields<'a>,
     },
-    CredentialRefused {
-        exchange: &'a str,
-        reason: &'static str,
-        target: &'a str,
-        principal: PrincipalFields<'a>,
-    },
-    IdentityFailed {
-        source: &'a str,
-        reason: &'static str,
-    },
     PolicyLoaded {
         revision: &'a str,
         policies: &'a [String],
@@ -94,11 +84,6 @@ pub(in crate::audit) fn record(note: &Note<'_>) -> (Record, Option<Definition>) 
             let fields = NoteFields::CredentialExchanged { exchange, credential, expires_at, target: &target.name, principal };
             (Kind::CredentialExchanged, fields)
         }
-        Note::CredentialRefused { exchange, reason, target, principal } => {
-            let (reason, principal) = (code(reason), PrincipalFields::new(principal));
-            (Kind::CredentialRefused, NoteFields::CredentialRefused { exchange, reason, target: &target.name, principal })
-        }
-        Note::IdentityFailed { source, reason } => (Kind::IdentityFailed, NoteFields::IdentityFailed { source, reason: code(reason) }),
         Note::PolicyLoaded { revision, policies } => (Kind::PolicyLoaded, NoteFields::PolicyLoaded { revision, policies }),
         Note::PolicyRejected { in_force, problems } => {
             let problems = problems.iter().map(|problem| Cow::Owned(problem.to_string())).collect();

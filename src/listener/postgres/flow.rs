@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::message::Severity;
 use super::names::{Binding, Name, Names};
 use super::settings::ServerSettings;
 use crate::audit::{Outcome, Status};
@@ -27,7 +28,7 @@ pub(super) enum Expected {
     /// RowDescription or NoData.
     Describe,
     /// CloseComplete.
-    Close,
+    Close(Closing),
     /// The reply to Execute.
     Execute(Running),
     /// Everything up to ReadyForQuery, for a simple query or a FunctionCall.
@@ -42,6 +43,17 @@ pub(super) enum Expected {
     BrokenCopyData,
 }
 
+/// Prepared statements or portals that are gone once the server says so.
+#[derive(Debug, Clone)]
+pub(super) enum Closing {
+    /// One prepared statement.
+    Statement(Name, Binding),
+    /// Every prepared statement.
+    Statements(Binding),
+    /// One portal.
+    Portal(Name, Binding),
+}
+
 /// An execution whose reply is under way.
 pub(super) struct Running {
     permit: Permit,
@@ -49,12 +61,19 @@ pub(super) struct Running {
     data_rows: u64,
     bytes: u64,
     sqlstate: Option<String>,
+    closing: Vec<Closing>,
 }
 
 impl Running {
     /// A permitted execution, about to be forwarded.
     pub(super) fn new(permit: Permit) -> Self {
-        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None }
+        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None, closing: Vec::new() }
+    }
+
+    /// What is gone once this has succeeded.
+    pub(super) fn closes(mut self, closing: Vec<Closing>) -> Self {
+        self.closing = closing;
+        self
     }
 
     fn finish(self, how: Finish) {
@@ -102,6 +121,7 @@ pub(super) struct Flow {
     /// Whether the server takes COPY data: it has asked for it, and the copy has not ended.
     copying: bool,
     transaction: u8,
+    farewell: Option<String>,
 }
 
 impl Flow {
@@ -117,6 +137,7 @@ impl Flow {
             copy_in: false,
             copying: false,
             transaction: b'I',
+            farewell: None,
         }
     }
 
@@ -128,6 +149,11 @@ impl Flow {
     /// Whether the server owes nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// The SQLSTATE with which the server has ended the session, once it has: the client knows then why.
+    pub(super) fn farewell(&self) -> Option<&str> {
+        self.farewell.as_deref()
     }
 
     /// Whether reading from the client has to wait.
@@ -221,7 +247,8 @@ impl Flow {
             (b'1' | b'2' | b'3' | b'n' | b'T', _) => self.acknowledged(kind),
             (b'C' | b's' | b'I', _) => self.executed(kind, peek),
             (b'G', _) => self.copy_in_started(),
-            (b'E', Peek::Error(sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Error, sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Fatal, sqlstate)) => self.ended(*sqlstate),
             (b'Z', Peek::Transaction(status)) => self.ready(*status),
             _ => Fate::OutOfStep,
         }
@@ -233,7 +260,11 @@ impl Flow {
             (b'T', Some(Expected::Query(_))) => return Fate::Forward,
             (b'1', Some(Expected::Parse(name, binding))) => self.statements.confirm(name, *binding),
             (b'2', Some(Expected::Bind(name, binding))) => self.portals.confirm(name, *binding),
-            (b'3', Some(Expected::Close)) | (b'n' | b'T', Some(Expected::Describe)) => {}
+            (b'3', Some(Expected::Close(closing))) => {
+                let closing = closing.clone();
+                self.close(&closing);
+            }
+            (b'n' | b'T', Some(Expected::Describe)) => {}
             _ => return Fate::OutOfStep,
         }
         self.queue.pop_front();
@@ -255,11 +286,26 @@ impl Flow {
                 }
                 self.copy_in = false;
                 if let Some(Expected::Execute(running)) = self.queue.pop_front() {
+                    self.close_what_was_dropped(&running);
                     running.finish(Finish::Replied);
                 }
                 Fate::Forward
             }
             _ => Fate::OutOfStep,
+        }
+    }
+
+    fn close_what_was_dropped(&mut self, running: &Running) {
+        if running.sqlstate.is_none() {
+            running.closing.iter().for_each(|closing| self.close(closing));
+        }
+    }
+
+    fn close(&mut self, closing: &Closing) {
+        match closing {
+            Closing::Statement(name, through) => self.statements.close(name, *through),
+            Closing::Statements(through) => self.statements.close_all(*through),
+            Closing::Portal(name, through) => self.portals.close(name, *through),
         }
     }
 
@@ -295,7 +341,7 @@ impl Flow {
                 running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
                 Fate::Forward
             }
-            // A failing commit, or the server is going away.
+            // A failing commit.
             Some(Expected::Sync) | None => Fate::Forward,
             Some(Expected::Refusal(_)) => match self.queue.pop_front() {
                 Some(Expected::Refusal(ours)) => {
@@ -316,7 +362,7 @@ impl Flow {
                 Expected::Parse(..)
                 | Expected::Bind(..)
                 | Expected::Describe
-                | Expected::Close
+                | Expected::Close(_)
                 | Expected::CopyData
                 | Expected::BrokenCopyData,
             ) => {
@@ -324,6 +370,22 @@ impl Flow {
                 Fate::Forward
             }
         }
+    }
+
+    /// The server ends the session: what it was at has failed, and what it was asked for behind that it will not run.
+    fn ended(&mut self, sqlstate: Option<&str>) -> Fate {
+        let sqlstate = sqlstate.unwrap_or_default();
+        self.farewell = Some(sqlstate.to_owned());
+        if let Some(Expected::Execute(mut running) | Expected::Query(mut running)) = self.queue.pop_front() {
+            running.sqlstate = Some(sqlstate.to_owned());
+            running.finish(Finish::Replied);
+        }
+        for expected in self.queue.drain(..) {
+            if let Expected::Execute(running) | Expected::Query(running) = expected {
+                running.finish(Finish::Skipped);
+            }
+        }
+        Fate::Forward
     }
 
     /// What the server throws away after an error, we do too: all until Sync.
@@ -337,7 +399,7 @@ impl Flow {
                 Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
                 Expected::Parse(name, binding) => self.statements.reject(&name, binding),
                 Expected::Bind(name, binding) => self.portals.reject(&name, binding),
-                Expected::Describe | Expected::Close | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
+                Expected::Describe | Expected::Close(_) | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
             }
         }
         self.discarding = true;
@@ -347,6 +409,7 @@ impl Flow {
         self.transaction = status;
         match self.queue.pop_front() {
             Some(Expected::Query(running)) => {
+                self.close_what_was_dropped(&running);
                 running.finish(Finish::Replied);
                 Fate::Forward
             }
@@ -364,8 +427,8 @@ pub(super) enum Peek<'a> {
     Tag(Option<u64>),
     /// A ParameterStatus body.
     Setting(&'a [u8]),
-    /// The SQLSTATE of an error.
-    Error(Option<&'a str>),
+    /// How grave an error is, and its SQLSTATE.
+    Error(Severity, Option<&'a str>),
     /// The transaction status of ReadyForQuery.
     Transaction(u8),
 }

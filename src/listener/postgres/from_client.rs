@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::flow::{Expected, Running};
+use super::flow::{Closing, Expected, Running};
 use super::message::{Fields, HEADER_BYTES};
 use super::names::{Name, Prepared};
 use super::refuse::{self, Probe};
@@ -131,6 +131,10 @@ impl<'a> FromClient<'a> {
         let message = self.take(length).await?;
         let text = only_string(message.body()).ok_or_else(|| violation("a malformed Query"))?;
         let prepared = self.context.read(text, &self.shared.flow());
+        if prepared.prepares() && self.holds_too_many() {
+            self.refuse_prepared(b'Q');
+            return Ok(());
+        }
         match self.admit(&prepared, Protocol::Simple).await {
             Ok(permit) => {
                 self.forward(permit, Expected::Query, &prepared, &message.bytes);
@@ -147,9 +151,8 @@ impl<'a> FromClient<'a> {
         let (Some(name), Some(text)) = (fields.string(), fields.string()) else {
             return Err(violation("a malformed Parse"));
         };
-        if self.shared.flow().statements.len() >= self.around.limits.prepared_statements_max {
-            let fault = Fault::new(Reason::TooManyPrepared).about("limits.prepared_statements_max");
-            self.refuse(b'P', &refuse::unrecorded(&fault));
+        if self.holds_too_many() {
+            self.refuse_prepared(b'P');
             return Ok(());
         }
         let prepared = Arc::new(self.context.read(text, &self.shared.flow()));
@@ -206,13 +209,13 @@ impl<'a> FromClient<'a> {
             return Err(violation("a malformed Describe or Close"));
         };
         let mut flow = self.shared.flow();
-        match (kind, what) {
-            (b'C', b'S') => flow.statements.close(&Name::new(name)),
-            (b'C', b'P') => flow.portals.close(&Name::new(name)),
-            (_, b'S' | b'P') => {}
+        let expected = match (kind, what) {
+            (b'C', b'S') => Expected::Close(Closing::Statement(Name::new(name), flow.statements.newest())),
+            (b'C', b'P') => Expected::Close(Closing::Portal(Name::new(name), flow.portals.newest())),
+            (_, b'S' | b'P') => Expected::Describe,
             _ => return Err(violation("a malformed Describe or Close")),
-        }
-        flow.expect(if kind == b'C' { Expected::Close } else { Expected::Describe });
+        };
+        flow.expect(expected);
         drop(flow);
         self.out.extend_from_slice(&message.bytes);
         Ok(())
@@ -229,6 +232,17 @@ impl<'a> FromClient<'a> {
             Err(refusal) => self.refuse(b'F', &refuse::error(&refusal)),
         }
         Ok(())
+    }
+
+    /// Whether the session has as many prepared statements as it may have, counting each that may stand behind a name.
+    fn holds_too_many(&self) -> bool {
+        self.shared.flow().statements.held() >= self.around.limits.prepared_statements_max
+    }
+
+    fn refuse_prepared(&mut self, kind: u8) {
+        let fault = Fault::new(Reason::TooManyPrepared).about("limits.prepared_statements_max");
+        self.refuse(kind, &refuse::unrecorded(&fault));
+        tracing::warn!(session = self.session.facts.id, reason = fault.reason.code(), "a statement was refused");
     }
 
     /// Asks the gate for the right to forward an execution.
@@ -258,7 +272,8 @@ impl<'a> FromClient<'a> {
     /// Forwards an execution; the permit is used up.
     fn forward(&mut self, permit: Permit, wrap: fn(Running) -> Expected, prepared: &Prepared, bytes: &[u8]) {
         let mut flow = self.shared.flow();
-        if flow.expect_execution(Running::new(permit), wrap) {
+        let running = Running::new(permit).closes(statement::closings(&prepared.analysis, &flow));
+        if flow.expect_execution(running, wrap) {
             self.context.admitted(prepared, &mut flow);
             drop(flow);
             self.out.extend_from_slice(bytes);

@@ -98,6 +98,17 @@ pub(super) enum Severity {
     Fatal,
 }
 
+impl Severity {
+    /// How grave the server says that an error is. Servers before PostgreSQL 9.6 have only the field for people to read,
+    /// which may be translated: what is not known to end the session is taken not to.
+    pub(super) fn of(body: &[u8]) -> Self {
+        match error_field(body, b'V').or_else(|| error_field(body, b'S')) {
+            Some(b"FATAL" | b"PANIC") => Self::Fatal,
+            Some(_) | None => Self::Error,
+        }
+    }
+}
+
 /// Appends the ErrorResponse for a fault: what the client is told, our reason code, the record, the remedy.
 pub(super) fn write_error(out: &mut BytesMut, severity: Severity, fault: &Fault, record: Option<&str>) {
     let row = fault.reason.row();
@@ -174,6 +185,15 @@ mod tests {
         assert!(String::from_utf8_lossy(error_field(body, b'M').unwrap()).contains("demo.finance.salaries"));
         assert_eq!(error_field(body, b'D'), Some(&b"Reason policy-denied, audit record 1f-7."[..]));
         assert_eq!(error_field(body, b'x'), None);
+    }
+
+    #[test]
+    fn an_error_ends_the_session_when_the_server_says_so_in_the_field_that_is_never_translated() {
+        assert_eq!(Severity::of(b"SFATAL\0VFATAL\0C57P01\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"SPANIK\0VPANIC\0CXX000\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"SFATAL\0VERROR\0C57014\0\0"), Severity::Error);
+        assert_eq!(Severity::of(b"SFATAL\0C57P01\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"\0"), Severity::Error);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dbt::Attribution;
-use crate::sql::{Analysis, Effect};
+use crate::sql::{Analysis, Effect, Session};
 
 /// Longest name that PostgreSQL tells apart (`NAMEDATALEN` - 1); it cuts longer ones, and so do we.
 const NAME_BYTES_MAX: usize = 63;
@@ -24,6 +24,11 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether running it prepares a statement (`PREPARE`).
+    pub(super) fn prepares(&self) -> bool {
+        self.analysis.statements.iter().any(|statement| matches!(statement.session, Session::Prepares { .. }))
+    }
+
     /// Every effect of it.
     pub(super) fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.analysis.statements.iter().flat_map(|statement| &statement.effects)
@@ -56,13 +61,20 @@ struct Candidate {
 #[derive(Default)]
 pub(super) struct Names {
     entries: HashMap<Name, Vec<Candidate>>,
+    /// Candidates of all names together.
+    held: usize,
     next: u64,
 }
 
 impl Names {
-    /// How many names are known.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// How many bindings are held, over all names.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The newest binding there is, of whichever name.
+    pub(super) fn newest(&self) -> Binding {
+        Binding(self.next)
     }
 
     /// Notes that the client asked for `prepared` behind `name`, `boundaries` boundaries after its start.
@@ -70,29 +82,42 @@ impl Names {
         self.next += 1;
         let binding = Binding(self.next);
         self.entries.entry(name).or_default().push(Candidate { binding, boundaries, prepared });
+        self.held += 1;
         binding
     }
 
     /// The server has confirmed a binding: what stood behind the name before is gone.
     pub(super) fn confirm(&mut self, name: &Name, binding: Binding) {
-        if let Some(candidates) = self.entries.get_mut(name) {
-            candidates.retain(|candidate| candidate.binding >= binding);
-        }
+        self.keep(name, |candidate| candidate >= binding);
     }
 
     /// The server has refused or skipped a binding: what stood behind the name before stays.
     pub(super) fn reject(&mut self, name: &Name, binding: Binding) {
-        if let Some(candidates) = self.entries.get_mut(name) {
-            candidates.retain(|candidate| candidate.binding != binding);
-            if candidates.is_empty() {
-                self.entries.remove(name);
-            }
-        }
+        self.keep(name, |candidate| candidate != binding);
     }
 
-    /// Forgets a name that the client closes. Using it again is using an unknown name, which is opaque.
-    pub(super) fn close(&mut self, name: &Name) {
-        self.entries.remove(name);
+    /// The server has closed a name; what was bound after `through` came behind that.
+    pub(super) fn close(&mut self, name: &Name, through: Binding) {
+        self.keep(name, |candidate| candidate > through);
+    }
+
+    /// The server has closed all names; what was bound after `through` came behind that.
+    pub(super) fn close_all(&mut self, through: Binding) {
+        self.entries.retain(|_, candidates| {
+            candidates.retain(|candidate| candidate.binding > through);
+            !candidates.is_empty()
+        });
+        self.held = self.entries.values().map(Vec::len).sum();
+    }
+
+    fn keep(&mut self, name: &Name, wanted: impl Fn(Binding) -> bool) {
+        let Some(candidates) = self.entries.get_mut(name) else { return };
+        let before = candidates.len();
+        candidates.retain(|candidate| wanted(candidate.binding));
+        self.held -= before - candidates.len();
+        if candidates.is_empty() {
+            self.entries.remove(name);
+        }
     }
 
     /// What may stand behind a name, the newest last, `boundaries` boundaries after the start. Empty: unknown.
@@ -155,7 +180,7 @@ mod tests {
         names.reject(&Name::new(b"s"), second);
         assert_eq!((texts(&names, 0), texts(&names, 1)), (vec!["a".to_owned()], vec!["a".to_owned()]));
         names.reject(&Name::new(b"s"), first);
-        assert_eq!(names.len(), 0);
+        assert_eq!(names.held(), 0);
     }
 
     #[test]
@@ -168,8 +193,9 @@ mod tests {
     fn a_closed_name_is_unknown() {
         let mut names = Names::default();
         names.bind(Name::new(b"s"), prepared("a"), 0);
-        names.close(&Name::new(b"s"));
+        let newest = names.newest();
+        names.close(&Name::new(b"s"), newest);
         assert!(texts(&names, 0).is_empty());
-        assert_eq!(names.len(), 0);
+        assert_eq!(names.held(), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::flow::{Closing, Flow};
 use super::names::{Name, Prepared};
 use crate::dbt::{self, Attribution};
 use crate::sql::cache::Cache;
@@ -52,7 +52,7 @@ impl Context {
                 self.search_path = None;
             }
             match &statement.session {
-                Session::Unchanged | Session::SearchPathUnknown => {}
+                Session::Unchanged | Session::SearchPathUnknown | Session::Deallocates { .. } => {}
                 // What is behind the name may be anything that was admitted.
                 Session::Executes { .. } => self.search_path = None,
                 Session::Prepares { name, effects } => {
@@ -83,7 +83,7 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
     for statement in &analysis.statements {
         all.extend_from_slice(&statement.effects);
         match &statement.session {
-            Session::Unchanged | Session::SearchPathUnknown => {}
+            Session::Unchanged | Session::SearchPathUnknown | Session::Deallocates { .. } => {}
             Session::Prepares { name, effects } => {
                 prepared_here.insert(name, effects);
             }
@@ -99,6 +99,17 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
         }
     }
     Cow::Owned(all)
+}
+
+/// The prepared statements that are gone once an analysis has been carried out (`DEALLOCATE`).
+pub(super) fn closings(analysis: &Analysis, flow: &Flow) -> Vec<Closing> {
+    let through = flow.statements.newest();
+    let closing = |statement: &Statement| match &statement.session {
+        Session::Deallocates { name: Some(name) } => Some(Closing::Statement(Name::new(name.as_bytes()), through)),
+        Session::Deallocates { name: None } => Some(Closing::Statements(through)),
+        Session::Unchanged | Session::SearchPathUnknown | Session::Prepares { .. } | Session::Executes { .. } => None,
+    };
+    analysis.statements.iter().filter_map(closing).collect()
 }
 
 /// The one statement that may stand behind a name, or all of them as one: which of them runs, only the server knows.

@@ -33,7 +33,15 @@ pub(crate) fn warehouse() -> &'static Warehouse {
     SHARED.get_or_init(Warehouse::start)
 }
 
-/// A port on which nobody listens just now.
+/// A port on which nobody listens while the socket lives: it is taken, and takes no connections.
+pub(crate) fn silent_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+/// A port that is free just now, for a program that takes it itself.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
