@@ -2,14 +2,15 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh tests/regress.sh tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/drivers/psql.sh tests/regress.sh \
+	tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh
@@ -44,6 +45,10 @@ test-drivers: ## Every driver of the matrix; needs Node.js, Go, Java and Maven
 test-regress: setup ## PostgreSQL's own test suites, directly and through the sidecar, compared test by test
 	cargo build --release --locked
 	TOLLHOUSE_BINARY=$(RELEASE) tests/regress.sh full
+
+test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/postgres18.sh
 
 schema: ## Write the generated files anew (schemas, expected outputs of tests)
 	UPDATE=1 cargo test --locked

@@ -4,12 +4,13 @@
 #   warehouse.sh start DIR PORT CERTDIR   makes the cluster in DIR (new), starts it on loopback, creates the demo's roles
 #   warehouse.sh stop  DIR                stops it; safe to repeat
 #
+# WAREHOUSE_BIN names the directory of another PostgreSQL's programs.
 # CERTDIR holds warehouse/server.crt, warehouse/server.key and client-ca.crt, as `tollhouse dev` writes them.
 # The administrator and the demo's direct comparison come in by the Unix socket in DIR/socket, as the operating-system
 # user they are (peer). Every statement is in DIR/log/statements.csv.
 set -euo pipefail
 
-bin=$( (compgen -G '/usr/lib/postgresql/*/bin' || true) | sort -V | tail -n 1)
+bin=${WAREHOUSE_BIN:-$( (compgen -G '/usr/lib/postgresql/*/bin' || true) | sort -V | tail -n 1)}
 [[ -n $bin ]] || { echo "warehouse: PostgreSQL is not installed; run tests/setup.sh" >&2; exit 1; }
 
 # PostgreSQL refuses to run as root.
@@ -66,7 +67,7 @@ lay_out() {
 
 create_roles() {
     local dir=$1 port=$2
-    local administrator=("$bin/psql" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host="$dir/socket" --port="$port" --username=postgres)
+    local administrator=(psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host="$dir/socket" --port="$port" --username=postgres)
     as_owner "${administrator[@]}" --dbname=postgres <<'SQL'
 create role dbt_runner login;
 create database demo owner dbt_runner;
@@ -103,5 +104,5 @@ stop() {
 case "${1-} $#" in
     "start 4") start "$(realpath -m "$2")" "$3" "$(realpath "$4")" ;;
     "stop 2") stop "$(realpath -m "$2")" ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -20,3 +20,5 @@ mod session_state;
 mod startup;
 mod support;
 mod upstream_login;
+mod wire_client;
+mod wire_server;

@@ -7,6 +7,7 @@ pub(crate) mod evidence;
 pub(crate) mod http;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod psql;
 pub(crate) mod warehouse;
 pub(crate) mod wire;
 
