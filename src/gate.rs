@@ -1,7 +1,7 @@
 //! Decide, record, permit: the one way to a warehouse.
 //!
-//! [`Gate::admit`] is the only place in the running proxy that decides about a statement and appends the decision
-//! to the audit log. What it hands out, a [`Permit`], can be neither made elsewhere nor copied nor used twice, and
+//! [`Gate::judge`] is the only place in the running proxy that decides about a statement and appends the decision
+//! to the audit log. What [`Gate::admit`] hands out once that is durable, a [`Permit`], can be neither made elsewhere nor copied nor used twice, and
 //! whoever forwards a statement has to hold one.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use crate::audit::log::{AuditError, AuditLog, Entry};
+use crate::audit::log::{AuditError, AuditLog, Entry, Submitted};
 use crate::audit::record::RecordId;
 use crate::audit::{Attempt, Outcome, Protocol, SessionFacts, Status};
 use crate::dbt::Attribution;
@@ -81,6 +81,14 @@ pub struct Refusal {
     pub record: Option<RecordId>,
 }
 
+/// An execution that policy allows and whose attempt is on its way to the disk. Dropped, it is recorded as abandoned.
+#[must_use = "nothing is permitted yet"]
+pub struct Judged {
+    submitted: Submitted,
+    begun: Instant,
+    target: Arc<Target>,
+}
+
 /// The right to forward one execution, once. Dropped without [`Permit::finish`], it records `abandoned`.
 #[must_use = "a permit that is dropped records the execution as abandoned"]
 pub struct Permit {
@@ -117,21 +125,32 @@ impl Gate {
         self.policies.load().decide(request)
     }
 
-    /// Decides, makes the attempt durable, and permits. Nothing may be forwarded before this returns.
+    /// Decides, and hands the attempt to the audit log without waiting for the disk, so that executions that came
+    /// together share a commit. Nothing may be forwarded before [`Gate::admit`].
     ///
     /// # Errors
-    /// A [`Refusal`]: denied by policy, or the audit log cannot promise durability.
+    /// A [`Refusal`]: denied by policy, or the audit log has no room.
     /// Cancel safe: an attempt that was recorded and then given up is recorded as abandoned.
-    pub async fn admit(&self, execution: &Execution<'_>) -> Result<Permit, Refusal> {
+    pub async fn judge(&self, execution: &Execution<'_>) -> Result<Judged, Refusal> {
         let begun = Instant::now();
         let decision = self.decide(execution);
         if decision.verdict == Verdict::Denied {
             return Err(self.record_denial(execution, &decision).await);
         }
-        let entry = self.audit.attempt(&execution.attempt(&decision)).await.map_err(|error| self.unrecorded(error))?;
+        let submitted = self.audit.submit(&execution.attempt(&decision)).await.map_err(|error| self.unrecorded(error))?;
         self.count(if decision.verdict == Verdict::Observed { "observed" } else { "forwarded" }, execution.session);
+        Ok(Judged { submitted, begun, target: Arc::clone(&execution.session.target) })
+    }
+
+    /// Waits until the attempt is durable, and permits.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the audit log cannot promise durability. Cancel safe as [`Gate::judge`] is.
+    pub async fn admit(&self, judged: Judged) -> Result<Permit, Refusal> {
+        let Judged { submitted, begun, target } = judged;
+        let entry = self.audit.durable(submitted).await.map_err(|error| self.unrecorded(error))?;
         self.metrics.admission_duration.observe(begun.elapsed().as_secs_f64());
-        Ok(Permit { entry, forwarded: Instant::now(), metrics: Arc::clone(&self.metrics), target: Arc::clone(&execution.session.target) })
+        Ok(Permit { entry, forwarded: Instant::now(), metrics: Arc::clone(&self.metrics), target })
     }
 
     /// Decides about a statement that is only prepared yet; each execution of it is admitted again.

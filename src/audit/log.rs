@@ -205,6 +205,8 @@ struct Shared {
     boot: BootId,
     sessions: std::sync::atomic::AtomicU64,
     wait_max: Duration,
+    /// Fewer free places than these for queries in flight are few.
+    crowded_below: usize,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -252,6 +254,7 @@ impl AuditLog {
                 boot,
                 sessions: std::sync::atomic::AtomicU64::new(0),
                 wait_max: settings.wait_max.0,
+                crowded_below: queries.div_ceil(4),
                 writer: Mutex::new(Some(thread)),
             }),
         })
@@ -259,11 +262,22 @@ impl AuditLog {
 
     /// Records that an execution is about to happen. When this returns `Ok` the record is durable.
     ///
-    /// Waits at most `wait_max`. Cancel safe: a record that was already written gets the outcome `abandoned`.
+    /// Waits at most twice `wait_max`. Cancel safe: a record that was already written gets the outcome `abandoned`.
     ///
     /// # Errors
     /// The execution must not happen. `Backpressure` after `wait_max`; `Unwritable`; `Closed`; `TooLong`.
     pub async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Entry, AuditError> {
+        self.durable(self.submit(attempt).await?).await
+    }
+
+    /// Hands the record of an attempt to the writer and does not wait for the disk: several that are submitted one after
+    /// another share a commit. The execution must not happen before [`AuditLog::durable`].
+    ///
+    /// Waits for room, at most `wait_max`. Cancel safe; a [`Submitted`] that is dropped gets the outcome `abandoned`.
+    ///
+    /// # Errors
+    /// As [`AuditLog::attempt`].
+    pub async fn submit(&self, attempt: &Attempt<'_>) -> Result<Submitted, AuditError> {
         self.in_time(async {
             let shared = &self.shared;
             let permit = Arc::clone(&shared.in_flight).acquire_owned().await.map_err(|_| AuditError::Closed)?;
@@ -274,9 +288,27 @@ impl AuditLog {
             let (reply, answer) = oneshot::channel();
             let entry = Unopened { slot, in_flight };
             self.send(Message::Attempt { record, definitions, entry, reply, _hold: hold })?;
-            answer.await.map_err(|_| AuditError::Closed)?
+            Ok(Submitted(answer))
         })
         .await
+    }
+
+    /// Waits until a submitted record is durable, at most `wait_max`. Cancel safe as [`AuditLog::submit`] is.
+    ///
+    /// # Errors
+    /// As [`AuditLog::attempt`].
+    pub async fn durable(&self, submitted: Submitted) -> Result<Entry, AuditError> {
+        match tokio::time::timeout(self.shared.wait_max, submitted.0).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(AuditError::Closed),
+            Err(_) => Err(AuditError::Backpressure),
+        }
+    }
+
+    /// Whether little room is left for queries in flight: whoever has submitted records should see them through before
+    /// submitting more, or all might wait for each other's room.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.in_flight.available_permits() < self.shared.crowded_below
     }
 
     /// Records an execution that policy refused. When this returns `Ok` the record is durable.
@@ -419,6 +451,9 @@ fn attempt_record(kind: Kind, attempt: &Attempt<'_>) -> Result<(Record, Vec<Defi
     }
     Ok((record, vec![Definition::session(attempt.session), statement]))
 }
+
+/// An attempt that the writer has, and that may not be durable yet.
+pub struct Submitted(oneshot::Receiver<Result<Entry, AuditError>>);
 
 /// Room in the queue, given back when the record is durable or refused.
 pub(super) struct Hold {

@@ -30,6 +30,7 @@ mod from_server;
 mod login;
 mod message;
 mod names;
+mod outbox;
 mod parameters;
 mod refuse;
 mod scram;

@@ -10,7 +10,7 @@ use crate::support::http::{get, metric};
 use crate::support::program::Program;
 use crate::support::proxy::ALLOW_ALL;
 use crate::support::warehouse::warehouse;
-use crate::support::wire::{Wire, error, kinds, query};
+use crate::support::wire::{Wire, error, kinds, query, run, sync};
 
 /// SIGXFSZ, which comes with the limit, must not end the program; the soft limit is in units of 1024 bytes.
 const SMALL_DISK: &str = "trap '' XFSZ; ulimit -S -f 64";
@@ -54,6 +54,43 @@ async fn a_full_disk_refuses_every_query_until_there_is_room_again() {
     assert_eq!(evidence.execution("select 'room again'").status, "completed");
     let attempts = evidence.of_kind("attempt").len();
     assert_eq!(attempts, recorded + 1, "each that ran, and none that was refused");
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_be_recorded_is_refused_up_to_its_sync_and_none_of_it_runs() {
+    let program = Program::start(ALLOW_ALL, SMALL_DISK, |_| {}).await;
+    let mut wire = Wire::log_in(program.address).await;
+    let texts: Vec<String> = (0..30).map(|number| format!("select 'piped {number}' /* {} */", "-".repeat(4000))).collect();
+    let mut pipeline: Vec<u8> = texts.iter().flat_map(|text| run(text)).collect();
+    pipeline.extend(sync());
+    let answer = wire.ask(&pipeline).await;
+    // What the first error comes behind has run and is recorded; nothing else is.
+    assert_eq!(error(&answer).sqlstate(), "58030");
+    let ran = kinds(&answer).matches('C').count();
+    assert!(ran < texts.len());
+    assert!(!warehouse().has_seen("'piped 29'").await, "it ran without a record");
+
+    let lifted = Command::new("prlimit").args(["--fsize=unlimited:", "--pid", &program.id().to_string()]).status();
+    assert!(lifted.unwrap().success());
+    eventually(|| async { (get(program.admin, "/readyz").await.0 == 200).then_some(()) }).await;
+    assert_eq!(kinds(&wire.ask(&query("select 'room again'")).await), "TDC");
+    let evidence = program.terminate().await;
+    let completed = texts.iter().flat_map(|text| evidence.executions(text)).filter(|execution| execution.status == "completed").count();
+    assert_eq!(completed, ran, "each that ran is recorded as that");
+}
+
+#[tokio::test]
+async fn executions_that_come_together_share_a_commit() {
+    let program = Program::start(ALLOW_ALL, ":", |_| {}).await;
+    let mut wire = Wire::log_in(program.address).await;
+    let commits = || metric(program.admin, "tollhouse_audit_commit_records_count", &[]);
+    let before = commits().await;
+    let mut pipeline: Vec<u8> = (0..50).flat_map(|number| run(&format!("select 'together {number}'"))).collect();
+    pipeline.extend(sync());
+    assert_eq!(kinds(&wire.ask(&pipeline).await).matches('C').count(), 50);
+    let taken = commits().await - before;
+    assert!(taken < 40.0, "50 attempts and their outcomes took {taken} commits");
+    program.terminate().await;
 }
 
 #[tokio::test]

@@ -43,6 +43,23 @@ pub(super) enum Expected {
     BrokenCopyData,
 }
 
+impl Expected {
+    /// The execution whose reply this is, if it is one.
+    fn running(&mut self) -> Option<&mut Running> {
+        match self {
+            Self::Execute(running) | Self::Query(running) => Some(running),
+            Self::Parse(..)
+            | Self::Bind(..)
+            | Self::Describe
+            | Self::Close(_)
+            | Self::Sync
+            | Self::Refusal(_)
+            | Self::CopyData
+            | Self::BrokenCopyData => None,
+        }
+    }
+}
+
 /// Prepared statements or portals that are gone once the server says so.
 #[derive(Debug, Clone)]
 pub(super) enum Closing {
@@ -56,7 +73,9 @@ pub(super) enum Closing {
 
 /// An execution whose reply is under way.
 pub(super) struct Running {
-    permit: Permit,
+    ticket: Ticket,
+    /// `None` until the attempt is durable; nothing of the execution has left by then.
+    permit: Option<Permit>,
     tagged_rows: Option<u64>,
     data_rows: u64,
     bytes: u64,
@@ -65,15 +84,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// A permitted execution, about to be forwarded.
-    pub(super) fn new(permit: Permit) -> Self {
-        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None, closing: Vec::new() }
-    }
-
-    /// What is gone once this has succeeded.
-    pub(super) fn closes(mut self, closing: Vec<Closing>) -> Self {
-        self.closing = closing;
-        self
+    fn new(ticket: Ticket) -> Self {
+        Self { ticket, permit: None, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None, closing: Vec::new() }
     }
 
     fn finish(self, how: Finish) {
@@ -84,8 +96,25 @@ impl Running {
             (Finish::Replied, Some(QUERY_CANCELED)) => Status::Cancelled,
             (Finish::Replied, Some(_)) => Status::Failed,
         };
-        self.permit.finish(Outcome { status, rows, reply_bytes: self.bytes, sqlstate: self.sqlstate });
+        if let Some(permit) = self.permit {
+            permit.finish(Outcome { status, rows, reply_bytes: self.bytes, sqlstate: self.sqlstate });
+        }
     }
+}
+
+/// Marks one execution in the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+/// What the client had sent behind an execution that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Nothing, or only what the server would have thrown away.
+    Nothing,
+    /// The same and then its Sync.
+    Sync,
+    /// More, which was judged as if the execution had happened.
+    More,
 }
 
 #[derive(Clone, Copy)]
@@ -116,6 +145,7 @@ pub(super) struct Flow {
     pub(super) settings: ServerSettings,
     /// How many messages were sent behind which the server reads on after an error: Sync, and simple requests.
     pub(super) boundaries: u64,
+    tickets: u64,
     discarding: bool,
     copy_in: bool,
     /// Whether the server takes COPY data: it has asked for it, and the copy has not ended.
@@ -133,6 +163,7 @@ impl Flow {
             portals: Names::default(),
             settings,
             boundaries: 0,
+            tickets: 0,
             discarding: false,
             copy_in: false,
             copying: false,
@@ -171,14 +202,46 @@ impl Flow {
         self.queue.push_back(expected);
     }
 
-    /// Notes an execution about to be forwarded; false (and recorded as skipped) if an error came in between.
-    pub(super) fn expect_execution(&mut self, running: Running, wrap: fn(Running) -> Expected) -> bool {
+    /// Notes an execution that will be forwarded once it is permitted; `None` if an error came in between. Once it has
+    /// succeeded, what `closing` names is gone.
+    pub(super) fn expect_execution(&mut self, wrap: fn(Running) -> Expected, closing: Vec<Closing>) -> Option<Ticket> {
         if self.discarding {
-            running.finish(Finish::Skipped);
-            return false;
+            return None;
         }
-        self.queue.push_back(wrap(running));
-        true
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.queue.push_back(wrap(Running { closing, ..Running::new(ticket) }));
+        Some(ticket)
+    }
+
+    /// Gives a noted execution its permit; recorded as skipped if an error of the server has overtaken it.
+    pub(super) fn grant(&mut self, ticket: Ticket, permit: Permit) {
+        // From the back: what waits for a permit has not been sent yet, so it stands there.
+        match self.queue.iter_mut().rev().filter_map(Expected::running).find(|running| running.ticket == ticket) {
+            Some(running) => running.permit = Some(permit),
+            None => Running { permit: Some(permit), ..Running::new(ticket) }.finish(Finish::Skipped),
+        }
+    }
+
+    /// Takes a noted execution back, with everything behind it: nothing of it was sent.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Behind {
+        let mut places = self.queue.iter_mut().enumerate().rev();
+        let place = places.find_map(|(place, expected)| expected.running().filter(|running| running.ticket == ticket).map(|_| place));
+        let Some(place) = place else { return Behind::More };
+        let behind = self.queue.split_off(place);
+        let syncs = behind.iter().filter(|expected| matches!(expected, Expected::Sync)).count();
+        let ends_with_sync = matches!(behind.back(), Some(Expected::Sync));
+        let mixed =
+            behind.iter().skip(1).any(|expected| matches!(expected, Expected::Query(_) | Expected::CopyData | Expected::Refusal(_)));
+        for expected in behind {
+            self.skip(expected);
+        }
+        match (syncs, ends_with_sync) {
+            _ if mixed => Behind::More,
+            (0, _) => Behind::Nothing,
+            (1, true) => Behind::Sync,
+            _ => Behind::More,
+        }
     }
 
     /// Notes a refusal in the extended protocol: the probe is about to be sent, and all until Sync is thrown away.
@@ -391,18 +454,28 @@ impl Flow {
     /// What the server throws away after an error, we do too: all until Sync.
     fn skip_to_sync(&mut self) {
         while let Some(expected) = self.queue.pop_front() {
-            match expected {
-                Expected::Sync => {
-                    self.queue.push_front(Expected::Sync);
-                    return;
-                }
-                Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
-                Expected::Parse(name, binding) => self.statements.reject(&name, binding),
-                Expected::Bind(name, binding) => self.portals.reject(&name, binding),
-                Expected::Describe | Expected::Close(_) | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
+            if matches!(expected, Expected::Sync) {
+                self.queue.push_front(expected);
+                return;
             }
+            self.skip(expected);
         }
         self.discarding = true;
+    }
+
+    /// Settles what will not happen.
+    fn skip(&mut self, expected: Expected) {
+        match expected {
+            Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
+            Expected::Parse(name, binding) => self.statements.reject(&name, binding),
+            Expected::Bind(name, binding) => self.portals.reject(&name, binding),
+            Expected::Describe
+            | Expected::Close(_)
+            | Expected::Sync
+            | Expected::Refusal(_)
+            | Expected::CopyData
+            | Expected::BrokenCopyData => {}
+        }
     }
 
     fn ready(&mut self, status: u8) -> Fate {

@@ -1,19 +1,20 @@
 //! From the client to the server: what the gate permits, in the client's own bytes.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use std::sync::Arc;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::flow::{Closing, Expected, Running};
+use super::flow::{Closing, Expected};
 use super::message::{Fields, HEADER_BYTES};
 use super::names::{Name, Prepared};
+use super::outbox::{HELD_MAX, Outbox, Withheld};
 use super::refuse::{self, Probe};
 use super::session::{Session, Shared, Surroundings, Tally};
 use super::statement::{self, Context};
 use super::wire::{Message, Reader, WireError};
 use crate::audit::Protocol;
 use crate::fault::{Fault, Reason};
-use crate::gate::{Execution, Permit, Refusal};
+use crate::gate::{Execution, Refusal};
 use crate::tls::stream::Stream;
 
 /// Bytes gathered before they are written, while more messages are waiting.
@@ -22,11 +23,14 @@ const OUT_BYTES: usize = 32 * 1024;
 /// Longest message with nothing but a name in it (Execute, Describe, Close), and longest start of a Bind.
 const NAMES_BYTES_MAX: usize = 8 * 1024;
 
+/// A Sync message.
+const SYNC: &[u8] = b"S\0\0\0\x04";
+
 /// The direction from the client to the server.
 pub(super) struct FromClient<'a> {
     reader: Reader<ReadHalf<Stream>>,
     to: WriteHalf<Stream>,
-    out: BytesMut,
+    out: Outbox,
     shared: &'a Shared,
     session: &'a Session,
     around: &'a Surroundings,
@@ -53,7 +57,7 @@ impl<'a> FromClient<'a> {
     ) -> Self {
         let limits = around.limits.sql();
         let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
-        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false, amid_copy_data: false }
+        Self { reader, to, out: Outbox::default(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 
     /// Relays until the client has terminated the session; then it waits for the server to close.
@@ -135,14 +139,7 @@ impl<'a> FromClient<'a> {
             self.refuse_prepared(b'Q');
             return Ok(());
         }
-        match self.admit(&prepared, Protocol::Simple).await {
-            Ok(permit) => {
-                self.forward(permit, Expected::Query, &prepared, &message.bytes);
-                self.shared.flow().pass_boundary();
-            }
-            Err(refusal) => self.refuse(b'Q', &refuse::error(&refusal)),
-        }
-        Ok(())
+        self.ask(&prepared, Protocol::Simple, &message.bytes).await
     }
 
     async fn parse(&mut self, length: usize) -> Result<(), Fault> {
@@ -165,7 +162,7 @@ impl<'a> FromClient<'a> {
         let binding = flow.statements.bind(name.clone(), prepared, boundaries);
         flow.expect(Expected::Parse(name, binding));
         drop(flow);
-        self.out.extend_from_slice(&message.bytes);
+        self.out.put(&message.bytes);
         Ok(())
     }
 
@@ -195,11 +192,7 @@ impl<'a> FromClient<'a> {
             let flow = self.shared.flow();
             statement::any_of(flow.portals.find(&Name::new(portal), flow.boundaries))
         };
-        match self.admit(&prepared, Protocol::Extended).await {
-            Ok(permit) => self.forward(permit, Expected::Execute, &prepared, &message.bytes),
-            Err(refusal) => self.refuse(b'E', &refuse::error(&refusal)),
-        }
-        Ok(())
+        self.ask(&prepared, Protocol::Extended, &message.bytes).await
     }
 
     async fn describe_or_close(&mut self, kind: u8, length: usize) -> Result<(), Fault> {
@@ -217,21 +210,14 @@ impl<'a> FromClient<'a> {
         };
         flow.expect(expected);
         drop(flow);
-        self.out.extend_from_slice(&message.bytes);
+        self.out.put(&message.bytes);
         Ok(())
     }
 
     async fn function_call(&mut self, length: usize) -> Result<(), Fault> {
         let message = self.take(length).await?;
         let prepared = statement::function_call();
-        match self.admit(&prepared, Protocol::FunctionCall).await {
-            Ok(permit) => {
-                self.forward(permit, Expected::Query, &prepared, &message.bytes);
-                self.shared.flow().pass_boundary();
-            }
-            Err(refusal) => self.refuse(b'F', &refuse::error(&refusal)),
-        }
-        Ok(())
+        self.ask(&prepared, Protocol::FunctionCall, &message.bytes).await
     }
 
     /// Whether the session has as many prepared statements as it may have, counting each that may stand behind a name.
@@ -245,11 +231,32 @@ impl<'a> FromClient<'a> {
         tracing::warn!(session = self.session.facts.id, reason = fault.reason.code(), "a statement was refused");
     }
 
-    /// Asks the gate for the right to forward an execution.
-    async fn admit(&self, prepared: &Prepared, protocol: Protocol) -> Result<Permit, Refusal> {
+    /// Asks the gate about an execution; its bytes leave once it is permitted, or the client is refused.
+    async fn ask(&mut self, prepared: &Prepared, protocol: Protocol, bytes: &[u8]) -> Result<(), Fault> {
+        if self.out.held() >= HELD_MAX || (self.out.held() > 0 && self.around.gate.audit().is_crowded()) {
+            self.flush().await?;
+        }
         Tally::add(&self.session.tally.executions, 1);
         let effects = statement::effects(&prepared.analysis, &self.shared.flow());
-        self.around.gate.admit(&self.execution(prepared, protocol, &effects)).await
+        let judged = self.around.gate.judge(&self.execution(prepared, protocol, &effects)).await;
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                self.refuse(bytes.first().copied().unwrap_or_default(), &refuse::error(&refusal));
+                return Ok(());
+            }
+        };
+        let mut flow = self.shared.flow();
+        let closing = statement::closings(&prepared.analysis, &flow);
+        let wrap = if protocol == Protocol::Extended { Expected::Execute } else { Expected::Query };
+        if let Some(ticket) = flow.expect_execution(wrap, closing) {
+            self.context.admitted(prepared, &mut flow);
+            if protocol != Protocol::Extended {
+                flow.pass_boundary();
+            }
+            self.out.hold(ticket, judged, bytes);
+        }
+        Ok(())
     }
 
     async fn check(&self, prepared: &Prepared) -> Result<(), Refusal> {
@@ -269,17 +276,6 @@ impl<'a> FromClient<'a> {
         }
     }
 
-    /// Forwards an execution; the permit is used up.
-    fn forward(&mut self, permit: Permit, wrap: fn(Running) -> Expected, prepared: &Prepared, bytes: &[u8]) {
-        let mut flow = self.shared.flow();
-        let running = Running::new(permit).closes(statement::closings(&prepared.analysis, &flow));
-        if flow.expect_execution(running, wrap) {
-            self.context.admitted(prepared, &mut flow);
-            drop(flow);
-            self.out.extend_from_slice(bytes);
-        }
-    }
-
     /// Makes the server fail in place of a message of type `kind`, and the client read `ours`.
     fn refuse(&mut self, kind: u8, ours: &Bytes) {
         Tally::add(&self.session.tally.denied, 1);
@@ -291,9 +287,9 @@ impl<'a> FromClient<'a> {
         flow.expect_refusal(ours.clone());
         if matches!(kind, b'Q' | b'F') {
             flow.expect_sync();
-            self.out.extend_from_slice(simple);
+            self.out.put(simple);
         } else {
-            self.out.extend_from_slice(extended);
+            self.out.put(extended);
         }
     }
 
@@ -343,7 +339,7 @@ impl<'a> FromClient<'a> {
                 let chunk = self.reader.buffer.split_to(there);
                 self.write(&chunk).await?;
             } else {
-                self.out.extend_from_slice(self.reader.buffer.get(..there).unwrap_or_default());
+                self.out.put(self.reader.buffer.get(..there).unwrap_or_default());
                 self.reader.buffer.advance(there);
             }
             count -= there;
@@ -366,12 +362,22 @@ impl<'a> FromClient<'a> {
         }
     }
 
+    /// Writes what was gathered, once all of it is permitted.
     async fn flush(&mut self) -> Result<(), Fault> {
-        if self.out.is_empty() {
-            return Ok(());
+        loop {
+            match self.out.release(&self.around.gate, self.shared).await {
+                Ok(bytes) if bytes.is_empty() => return Ok(()),
+                Ok(bytes) => return self.write(&bytes).await,
+                Err(Withheld::Refused { kind, refusal, synced }) => {
+                    self.refuse(kind, &refuse::error(&refusal));
+                    if synced {
+                        self.shared.flow().expect_sync();
+                        self.out.put(SYNC);
+                    }
+                }
+                Err(Withheld::Broken(fault)) => return Err(fault),
+            }
         }
-        let out = self.out.split();
-        self.write(&out).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
