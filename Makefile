@@ -2,14 +2,15 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e schema clean
+.PHONY: help setup demo test lint unit e2e bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh \
+	benches/setup.sh benches/flows.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-11s %s\n", $$1, $$2 }'
 
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh
@@ -33,6 +34,19 @@ e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions,
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
+
+bench: setup ## The flows straight, through Tollhouse and through its peers, into target/bench; see benches/README.md
+	benches/setup.sh
+	cargo build --release --locked
+	TOLLHOUSE_BINARY=$(RELEASE) benches/flows.sh
+
+bench-micro: setup ## What analysis, decision and admission cost in time
+	cargo bench --locked --bench micro
+
+bench-count: setup ## Instructions per operation, held against benches/counts.txt; UPDATE=1 writes it anew
+	benches/setup.sh
+	cargo bench --locked --bench count --no-run
+	benches/count.py "$$(cargo bench --locked --bench count --no-run --message-format json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*count[^"]*\)".*/\1/p')"
 
 schema: ## Write the generated files anew (schemas, expected outputs of tests)
 	UPDATE=1 cargo test --locked

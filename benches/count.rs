@@ -26,7 +26,7 @@ fn run(operation: &str, times: usize) {
         }
         "decision-1" => decide(1, times),
         "decision-100" => decide(100, times),
-        "decision-10000" => decide(10_000, times),
+        "decision-1000" => decide(1000, times),
         "admission" => admit(times),
         other => panic!("no operation {other}"),
     }

@@ -162,8 +162,7 @@ def idle(stage, way, flow):
     """Bytes of the proxy for each idle connection, against a server that stands in, from a process just started."""
     connections = min(flow.options[0], idle_connections_max())
     process = way.process("idle")
-    process.stop()
-    process.start()
+    way.begin_anew("idle")
 
     async def measure():
         crowd = wire.Crowd(way.ports["idle"])
@@ -196,19 +195,15 @@ def dbt_build(stage, way, flow):
 
 def ready(_stage, way, _flow):
     """Milliseconds from the start of the process until it serves: /readyz for Tollhouse, an accepted connection for others."""
-    process = way.process("none")
-    process.stop()
-    return Sample(value=process.start() * 1000)
+    return Sample(value=way.begin_anew("none") * 1000)
 
 
 def resident(stage, way, _flow):
     """Resident mebibytes of a process that was started and let one client in and out."""
-    process = way.process("none")
-    process.stop()
-    process.start()
+    way.begin_anew("none")
     run([stage.postgresql / "psql", "-Xqc", "select 1"], client_environment(stage, way, "none"))
     time.sleep(1)
-    return Sample(value=process.kib("VmRSS") / 1024)
+    return Sample(value=way.process("none").kib("VmRSS") / 1024)
 
 
 PROXIES = ("tollhouse-write", "pgbouncer", "haproxy", "envoy")
@@ -290,14 +285,16 @@ def circumstances(stage):
             "tollhouse": version([stage.binary, "--version"]),
             "postgresql": version([stage.postgresql / "postgres", "--version"]),
             "pgbouncer": version([os.environ["BENCH_PGBOUNCER"], "--version"]),
-            "haproxy": version([os.environ["BENCH_HAPROXY"], "-v"]),
-            "envoy": subprocess.run([os.environ["BENCH_ENVOY"], "--version"], capture_output=True, text=True).stdout.strip().rsplit("/", 3)[-3],
+            "haproxy": " ".join(version([os.environ["BENCH_HAPROXY"], "-v"]).split()[:3]),
+            # REVISION/VERSION/STATUS/TYPE/TLS
+            "envoy": "Envoy " + version([os.environ["BENCH_ENVOY"], "--version"]).split("version: ")[1].split("/")[1],
         },
     }
 
 
 def chosen():
-    flows = [flow for flow in FLOWS if not WANTED or any(flow.name.startswith(name) for name in WANTED)]
+    names = {flow.name for flow in FLOWS}
+    flows = [flow for flow in FLOWS if not WANTED or any(flow.name == name if name in names else flow.name.startswith(name) for name in WANTED)]
     if not flows:
         sys.exit(f"BENCH_FLOWS names no flow; there are: {' '.join(flow.name for flow in FLOWS)}")
     return flows

@@ -70,7 +70,7 @@ def table(results, flow):
 
 def heading(results):
     facts = results.circumstances
-    versions = ", ".join(f"{name} ({version})" for name, version in facts["versions"].items())
+    versions = ", ".join(facts["versions"].values())
     note = f"**{facts['note']}** " if facts["note"] else ""
     return (
         f"{note}Taken on {facts['taken']}: {facts['cpus']} × {facts['cpu']}, Linux {facts['kernel']}, load {facts['load_before']:.1f} before; "

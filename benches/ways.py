@@ -1,6 +1,8 @@
 """The ways to the server that are compared: straight, through Tollhouse, and through each peer."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
@@ -15,8 +17,12 @@ READY_SECONDS_MAX = 30
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return held.getsockname()[1]
+    """A port that nobody listens on, below those that the system gives to outgoing connections: thousands of them come
+    and go here, and one could take the port of a proxy that is being restarted."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def accepts(port):
@@ -81,12 +87,23 @@ class Way:
         # Begins TLS at once instead of asking first: Tollhouse and PgBouncer are asked, as libpq's clients do.
         self.direct_tls = direct_tls
         self.ports, self.processes = {}, {}
+        # The directory of the audit log, for ways that have one.
+        self.audit = None
 
     def process(self, encryption):
         return self.processes.get(encryption)
 
     def all_processes(self):
         return list(dict.fromkeys(self.processes.values()))
+
+    def begin_anew(self, encryption):
+        """Starts the process again, with an empty audit log, as at its first start; the seconds until it was ready."""
+        process = self.processes[encryption]
+        process.stop()
+        if self.audit:
+            self.audit.rename(f"{self.audit}.{time.monotonic_ns()}")
+            self.audit.mkdir(mode=0o700)
+        return process.start()
 
     def client_tls(self, encryption):
         """Whether the client speaks TLS on this way: with nothing in between, the only TLS is its own."""
@@ -159,7 +176,9 @@ class Stage:
                 return False
 
         values = {"DURABILITY": durability, "AUDIT_DIRECTORY": str(directory), "PORT_ADMIN": str(admin), "PORT_LOOPBACK": str(free_port())}
-        return self._proxy(name, "sidecar.yaml", lambda config: [self.binary, "run", "--config", config], False, ready, **values)
+        way = self._proxy(name, "sidecar.yaml", lambda config: [self.binary, "run", "--config", config], False, ready, **values)
+        way.audit = directory
+        return way
 
     def _pgbouncer(self):
         way = Way("pgbouncer")
