@@ -2,15 +2,14 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh deploy/demo/run.sh deploy/demo/warehouse.sh \
-	benches/setup.sh benches/flows.sh
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/drivers/psql.sh tests/regress.sh tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-11s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh
@@ -29,11 +28,22 @@ lint: setup ## Formatting, clippy and shellcheck, with warnings as errors
 unit: setup ## The tests that cargo runs
 	cargo test --locked
 
-e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, the crash test
-	cargo build --locked
+e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, regression tests, the crash test
+	@# The same build as the tests': with their dependencies' features everything would be compiled once more.
+	cargo test --locked --no-run
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
+	TOLLHOUSE_BINARY=$(DEBUG) tests/regress.sh short
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
+
+test-drivers: ## Every driver of the matrix; needs Node.js, Go, Java and Maven
+	@tests/setup.sh drivers
+	cargo build --locked --bins --example tokio_postgres_session
+	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh all
+
+test-regress: setup ## PostgreSQL's own test suites, directly and through the sidecar, compared test by test
+	cargo build --release --locked
+	TOLLHOUSE_BINARY=$(RELEASE) tests/regress.sh full
 
 bench: setup ## The flows straight, through Tollhouse and through its peers, into target/bench; see benches/README.md
 	benches/setup.sh

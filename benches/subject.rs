@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tollhouse::audit::log::{AuditLog, Start};
-use tollhouse::audit::{Durability, Outcome, Protocol, SessionFacts, Settings, Status};
+use tollhouse::audit::{ClientFacts, Durability, Outcome, Protocol, SessionFacts, Settings, Status};
 use tollhouse::gate::{Execution, Gate};
 use tollhouse::identity::Principal;
 use tollhouse::metrics::Metrics;
@@ -74,7 +74,7 @@ pub(crate) fn session() -> SessionFacts {
         role: "dbt_runner".to_owned(),
         client_user: "dbt_runner".to_owned(),
         application_name: Some("dbt".to_owned()),
-        client_address: None,
+        client: ClientFacts::default(),
         server_process_id: Some(4711),
         credential: "sha256:0011223344556677".to_owned(),
     }

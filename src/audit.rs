@@ -149,12 +149,35 @@ pub struct SessionFacts {
     pub client_user: String,
     /// `application_name` of the client.
     pub application_name: Option<String>,
-    /// The client's address; `None` on a Unix-domain socket.
-    pub client_address: Option<SocketAddr>,
+    /// The client, as its connection shows it.
+    pub client: ClientFacts,
     /// The process id of the server behind the session, as in BackendKeyData.
     pub server_process_id: Option<i32>,
     /// Which credential logged in ([`crate::credential::Credential::id`]).
     pub credential: String,
+}
+
+/// A client, as its connection shows it: what it says of itself comes later and proves nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientFacts {
+    /// Its address; `None` on a Unix-domain socket.
+    pub address: Option<SocketAddr>,
+    /// Its process, where the connection is a Unix-domain socket.
+    pub process: Option<ClientProcess>,
+    /// The subject of its certificate, where it showed one that was verified.
+    pub certificate: Option<String>,
+}
+
+/// The process at the other end of a Unix-domain socket when it connected, as the kernel says (`SO_PEERCRED`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ClientProcess {
+    /// Its user.
+    pub user_id: u32,
+    /// Its group.
+    pub group_id: u32,
+    /// Its id; `None` where the kernel cannot say, as across some process namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_id: Option<i32>,
 }
 
 /// How an execution was asked for.

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rustix::process;
 
 use crate::tls;
 
@@ -34,6 +36,17 @@ enum Command {
     Explain(explain::Command),
     Audit(audit::Command),
     Schema(schema::Command),
+}
+
+/// Keeps the memory of this process, which holds tokens and keys, out of core dumps and from debuggers of the same user.
+///
+/// # Errors
+/// The system refuses, and then nothing that holds a secret should start.
+fn shield_memory() -> anyhow::Result<()> {
+    process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable).context("core dumps cannot be switched off")?;
+    // For systems whose dump handler looks at the limit alone.
+    let none = process::Rlimit { current: Some(0), maximum: Some(0) };
+    process::setrlimit(process::Resource::Core, none).context("core dumps cannot be switched off")
 }
 
 /// Runs the command line of this process. Exit code 0: done; 1: refused or not proven; 2: the command line is wrong.

@@ -12,6 +12,7 @@ use crate::document::{self, Problem, Span};
 use crate::target::Target;
 use crate::tls::{ClientSettings, Trust};
 use crate::warehouse::Kind;
+use crate::warehouse::postgres::Method;
 use crate::{admin, audit, credential, identity, listener, log};
 
 /// The configuration of `tollhouse run`, as it is written in YAML. `${NAME}` and `${NAME:-default}` in values are
@@ -52,7 +53,7 @@ pub struct File {
 pub struct TargetFile {
     /// The name in listeners, policy records and metrics.
     pub name: String,
-    /// The kind of warehouse: `postgresql`.
+    /// The kind of warehouse: `postgresql` or `redshift`.
     pub kind: String,
     /// DNS name or address; what its certificate must carry, and what `toFQDNs` matches.
     pub host: String,
@@ -69,6 +70,10 @@ pub struct TargetFile {
     /// How the warehouse is verified.
     #[serde(default)]
     pub tls: ClientSettings,
+    /// The ways to log in that the warehouse may ask for; every one that its kind has where absent. Whatever stands here,
+    /// a secret is shown in clear only behind TLS or within the machine.
+    #[serde(default)]
+    pub authentication_methods: Option<Vec<Method>>,
 }
 
 /// Where policies come from.
@@ -128,6 +133,8 @@ pub struct Route {
     pub role: String,
     /// How the target is verified.
     pub tls: ClientSettings,
+    /// The ways to log in that the target may ask for.
+    pub methods: Vec<Method>,
     /// What is exchanged.
     pub identity: identity::Settings,
     /// How it is exchanged.
@@ -248,6 +255,27 @@ mod tests {
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].starts_with("listeners[0].authentication: `trust` lets everybody in"), "{problems:?}");
         assert_eq!(problems[1], "listeners[0].target: unknown target `lake`; there are: warehouse");
+    }
+
+    #[test]
+    fn clients_are_let_in_only_by_ways_that_go_with_the_address() {
+        let listener = |lines: &str| changed("address: 127.0.0.1:15432\n", lines);
+        assert_eq!(
+            listener("address: /run/t/s\n    authentication: { mode: peer, uids: [] }\n"),
+            ["listeners[0].authentication: `peer` with no `uids` would let nobody in"]
+        );
+        assert_eq!(
+            listener("address: 127.0.0.1:15432\n    authentication: { mode: peer, uids: [1] }\n"),
+            ["listeners[0].authentication: `peer` needs a Unix-domain socket as the address"]
+        );
+        assert_eq!(
+            listener("address: 0.0.0.0:15432\n    authentication: { mode: certificate }\n"),
+            ["listeners[0].authentication: `certificate` needs `tls` with `mode: require` and `client_ca`"]
+        );
+        for local in ["address: /run/t/s\n", "address: /run/t/s\n    authentication: { mode: peer, uids: [1] }\n"] {
+            let minimal = include_str!("../config/minimal.yaml").replace("address: 127.0.0.1:15432\n", local);
+            assert!(Config::parse("c.yaml", &minimal, &|_| None).is_ok(), "{local}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub enum Step {
     ClientCertificate(Box<client_certificate::Settings>),
     /// A password from a file. Makes a credential.
     PasswordFile(password_file::Settings),
-    /// The token itself as the password. Makes a credential.
+    /// The token itself, as a bearer token where the warehouse takes one, else as the password. Makes a credential.
     TokenAsPassword {},
 }
 
@@ -85,6 +85,8 @@ pub enum Login {
     },
     /// A password for cleartext, md5 or SCRAM authentication.
     Password(Secret<String>),
+    /// A token: shown as what it is where the warehouse knows how, and as the password elsewhere.
+    Token(Secret<String>),
 }
 
 /// Why an exchange gave no credential.

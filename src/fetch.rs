@@ -146,7 +146,7 @@ impl Fetch {
             return Ok(Stream::Plain(socket));
         }
         match self.tls.connect(socket, to.host(), None).await {
-            Ok(Stream::Plain(_)) => Err(unreachable(TlsError::Disabled.into())),
+            Ok(Stream::Plain(_) | Stream::Unix(_)) => Err(unreachable(TlsError::Disabled.into())),
             Ok(stream) => Ok(stream),
             Err(error) => Err(unreachable(error.into())),
         }

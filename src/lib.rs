@@ -14,6 +14,7 @@ pub mod log;
 pub mod metrics;
 pub mod secret;
 pub mod target;
+pub mod unix_socket;
 
 // Layer 1: SQL understanding, and the one place that builds TLS configurations.
 pub mod sql;

@@ -1,17 +1,16 @@
 //! Accepts clients and relays what the gate permits: limits, drain, and isolation of one session from another.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::audit::ClientFacts;
 use crate::credential;
 use crate::document::{Size, Span};
 use crate::drain::{Drain, Stage};
@@ -20,10 +19,17 @@ use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::target::Target;
+use crate::tls::stream::Stream;
 use crate::tls::{self, ServerSettings, Trust};
+use crate::warehouse::postgres::Method;
 use crate::warehouse::{Kind, Protocol};
 
+pub mod address;
 mod postgres;
+mod socket;
+
+use self::address::{Address, SocketMode};
+use self::socket::Socket;
 
 /// Clients that are being told that there is no slot for them; more than these are closed without a word.
 const TURNED_AWAY_MAX: usize = 64;
@@ -38,8 +44,12 @@ pub struct Settings {
     /// The name in metrics and logs; the target's name where absent.
     #[serde(default)]
     pub name: Option<String>,
-    /// Where clients connect. With `authentication: trust` it must be a loopback address.
-    pub address: SocketAddr,
+    /// Where clients connect. With `authentication: trust` it must be a loopback address or a Unix-domain socket.
+    pub address: Address,
+    /// The file mode of a Unix-domain socket: whoever may write to it may connect. Its directory should be closed to
+    /// everybody else (0700), as that is where another socket could be put in its place.
+    #[serde(default)]
+    pub socket_mode: SocketMode,
     /// The target that sessions go to.
     pub target: String,
     /// TLS towards clients; none where absent.
@@ -59,6 +69,11 @@ pub struct Tls {
     /// Certificate and key.
     #[serde(rename = "identity")]
     pub files: ServerSettings,
+    /// PEM bundle of the authorities whose client certificates are verified; clients are asked for one where this is
+    /// set. `authentication: certificate` needs it, with others the certificate's subject is recorded. Read again
+    /// whenever the file changes.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Whether clients have to use TLS.
@@ -75,9 +90,16 @@ pub enum TlsMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "mode", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Authentication {
-    /// Whoever reaches the loopback address may log in, with any user name and password.
+    /// Whoever reaches the loopback address or Unix-domain socket may log in, with any user name and password.
     #[default]
     Trust,
+    /// Whoever has a certificate of one of the authorities in `tls.client_ca`.
+    Certificate,
+    /// The processes of these users, by a Unix-domain socket: the kernel says whose process connects.
+    Peer {
+        /// Numbers of the users.
+        uids: Vec<u32>,
+    },
     /// SCRAM-SHA-256 with the secret in a file, for clients that insist on a password.
     Scram {
         /// The file; read for each login.
@@ -145,6 +167,8 @@ pub struct Parts {
     pub role: String,
     /// How the warehouse is verified.
     pub tls: tls::Client,
+    /// The ways to log in that the warehouse may ask for.
+    pub methods: Vec<Method>,
     /// Which certificates count.
     pub trust: Trust,
     /// Who is calling, and what they log in with.
@@ -171,7 +195,7 @@ pub struct Cancellation(postgres::Cancellation);
 
 /// A bound listener that accepts nothing yet.
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
     door: Arc<postgres::Door>,
     name: String,
     connections: Arc<Semaphore>,
@@ -186,7 +210,7 @@ pub enum BindError {
     #[error("cannot listen on {address}")]
     Address {
         /// Which.
-        address: SocketAddr,
+        address: Address,
         /// Why.
         #[source]
         source: io::Error,
@@ -212,8 +236,8 @@ impl Listener {
         let Protocol::Postgres(flavor) = parts.kind.protocol;
         let name = settings.name().to_owned();
         let door = postgres::Door::new(settings, parts, flavor).map_err(|source| BindError::Setup { name: name.clone(), source })?;
-        let address = settings.address;
-        let socket = TcpListener::bind(address).await.map_err(|source| BindError::Address { address, source })?;
+        let bound = Socket::bind(&settings.address, settings.socket_mode.0).await;
+        let socket = bound.map_err(|source| BindError::Address { address: settings.address.clone(), source })?;
         Ok(Self { socket, door: Arc::new(door), name, connections, metrics, drain })
     }
 
@@ -221,8 +245,8 @@ impl Listener {
     ///
     /// # Errors
     /// The system does not say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn address(&self) -> io::Result<Address> {
+        self.socket.address()
     }
 
     /// Accepts until the drain begins, then waits for the sessions to end.
@@ -234,7 +258,7 @@ impl Listener {
                 () = self.drain.reached(Stage::Draining) => break,
                 Some(ended) = sessions.join_next() => self.ended(ended),
                 accepted = self.socket.accept() => match accepted {
-                    Ok((socket, peer)) => self.admit(&mut sessions, &turned_away, socket, peer),
+                    Ok((stream, client)) => self.admit(&mut sessions, &turned_away, stream, client),
                     Err(error) => {
                         tracing::warn!(listener = self.name, %error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -248,7 +272,7 @@ impl Listener {
         }
     }
 
-    fn admit(&self, sessions: &mut JoinSet<&'static str>, turned_away: &Arc<Semaphore>, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&self, sessions: &mut JoinSet<&'static str>, turned_away: &Arc<Semaphore>, stream: Stream, client: ClientFacts) {
         let door = Arc::clone(&self.door);
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
             let active = self.metrics.connections_active.with_label_values(&[&self.name]);
@@ -256,12 +280,12 @@ impl Listener {
             sessions.spawn(async move {
                 let _counted = Counted(active);
                 let _slot = slot;
-                door.serve(socket, peer).await
+                door.serve(stream, client).await
             });
         } else if let Ok(place) = Arc::clone(turned_away).try_acquire_owned() {
             sessions.spawn(async move {
                 let _place = place;
-                door.turn_away(socket, peer, Reason::ConnectionsExhausted).await;
+                door.turn_away(stream, client, Reason::ConnectionsExhausted).await;
                 Reason::ConnectionsExhausted.code()
             });
         }

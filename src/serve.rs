@@ -21,6 +21,7 @@ use crate::drain::{self, Drain, Stage, Trigger};
 use crate::gate::Gate;
 use crate::http_server;
 use crate::identity;
+use crate::listener::address::Address;
 use crate::listener::{BindError, Cancellation, Listener, Parts};
 use crate::metrics::Metrics;
 use crate::sql;
@@ -136,7 +137,7 @@ impl Server {
     ///
     /// # Errors
     /// The system does not say.
-    pub fn listener_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+    pub fn listener_addresses(&self) -> io::Result<Vec<Address>> {
         self.listeners.iter().map(Listener::address).collect()
     }
 
@@ -216,6 +217,7 @@ impl Shared {
             kind: route.kind,
             role: route.role.clone(),
             tls: tls::Client::new(&route.tls, config.trust)?,
+            methods: route.methods.clone(),
             trust: config.trust,
             exchange: exchange.kind(),
             credentials: credential::cache::Cache::new(source, exchange, Arc::clone(&route.target), Arc::clone(&self.metrics)),

@@ -10,12 +10,15 @@ pub mod cache;
 mod corpus;
 mod display;
 mod postgres;
+mod redshift;
 
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// PostgreSQL's own grammar, by `pg_query`.
     Postgres,
+    /// Amazon Redshift, as far as PostgreSQL's grammar reads it alike; the rest is opaque.
+    Redshift,
 }
 
 /// Bounds over which a text is opaque instead of analyzed.
@@ -88,6 +91,11 @@ pub enum Session {
         name: String,
         /// What every `EXECUTE name` will do.
         effects: Arc<[Effect]>,
+    },
+    /// `DEALLOCATE name`, or all of them without a name: what was behind it is gone, if this is carried out.
+    Deallocates {
+        /// The prepared statement's name.
+        name: Option<String>,
     },
     /// `EXECUTE name`: whoever tracks the session adds the effects of the name, or [`OpaqueClass::Execute`].
     /// The effects of the statement itself are those of the arguments.
@@ -303,12 +311,13 @@ impl OpaqueClass {
 pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     match dialect {
         Dialect::Postgres => postgres::analyze(text, limits),
+        Dialect::Redshift => redshift::analyze(text, limits),
     }
 }
 
 /// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
 pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
     match dialect {
-        Dialect::Postgres => postgres::set_parameter(name, value),
+        Dialect::Postgres | Dialect::Redshift => postgres::set_parameter(name, value),
     }
 }

@@ -6,14 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
+use crate::tls::binding::server_end_point;
 use crate::tls::file::{Fresh, certificates, private_key};
 use crate::tls::stream::Stream;
 
+mod binding;
 pub(crate) mod file;
 pub mod stream;
 
@@ -151,33 +156,52 @@ pub struct ServerSettings {
     pub key: PathBuf,
 }
 
+/// What a server asks of its clients, beyond TLS itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// PEM bundle of the authorities whose client certificates are verified. A client without one is let through, and
+    /// [`Stream::peer_certificate`] tells; one with another's is not. Read again whenever the file changes.
+    pub client_ca: Option<PathBuf>,
+    /// The one protocol in ALPN (RFC 7301). A client that offers only others is not let through.
+    pub protocol: Option<&'static [u8]>,
+}
+
 /// A TLS server.
 #[derive(Debug)]
 pub struct Acceptor {
-    config: Fresh<(ServerSettings, Trust), ServerConfig>,
+    made: Fresh<(ServerSettings, Demands, Trust), Made>,
 }
 
 impl Acceptor {
-    /// A server as the settings say. Reads certificate and key.
+    /// A server as the settings say, which asks nothing of its clients. Reads certificate and key.
     ///
     /// # Errors
     /// When a file cannot be used, they do not fit each other, or the certificate is one that `trust` does not allow.
     pub fn new(settings: &ServerSettings, trust: Trust) -> Result<Self, TlsError> {
-        let files = vec![settings.certificate.clone(), settings.key.clone()];
-        Ok(Self { config: Fresh::new(files, (settings.clone(), trust), read_server)? })
+        Self::demanding(settings, Demands::default(), trust)
+    }
+
+    /// A server as the settings say. Reads certificate, key and authorities.
+    ///
+    /// # Errors
+    /// As for [`Acceptor::new`].
+    pub fn demanding(settings: &ServerSettings, demands: Demands, trust: Trust) -> Result<Self, TlsError> {
+        let files = [&settings.certificate, &settings.key].into_iter().chain(&demands.client_ca).cloned().collect();
+        Ok(Self { made: Fresh::new(files, (settings.clone(), demands, trust), read_server)? })
     }
 
     /// Does the handshake over an accepted socket.
     ///
-    /// Has no time limit of its own. Dropping the future closes the socket. A changed certificate that cannot be used
-    /// is logged, and the last good one is shown: it proves who we are until it expires.
+    /// Has no time limit of its own. Dropping the future closes the socket. Changed files that cannot be used are
+    /// logged, and the last good ones stay: the certificate proves who we are until it expires.
     ///
     /// # Errors
     /// When the handshake fails.
     pub async fn accept(&self, socket: TcpStream) -> Result<Stream, TlsError> {
-        let config = self.config.get_or_last_good();
-        let stream = tokio_rustls::TlsAcceptor::from(config).accept(socket).await.map_err(TlsError::Handshake)?;
-        Ok(Stream::Server(Box::new(stream)))
+        let made = self.made.get_or_last_good();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&made.config));
+        let stream = acceptor.accept(socket).await.map_err(TlsError::Handshake)?;
+        Ok(Stream::Server(Box::new(stream), made.end_point.clone()))
     }
 }
 
@@ -225,9 +249,20 @@ pub enum TlsError {
     /// Certificate and key do not go together, or rustls refuses them.
     #[error("certificate and key cannot be used")]
     Configuration(#[source] rustls::Error),
+    /// Client certificates cannot be verified with these authorities.
+    #[error("client certificates cannot be verified")]
+    Verifier(#[source] rustls::server::VerifierBuilderError),
     /// The handshake failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] std::io::Error),
+}
+
+/// What is made of a server's files.
+#[derive(Debug)]
+struct Made {
+    config: Arc<ServerConfig>,
+    /// `tls-server-end-point` of the certificate.
+    end_point: Option<Arc<[u8]>>,
 }
 
 /// Whom a client trusts.
@@ -236,6 +271,12 @@ enum Roots {
     None,
     System(Arc<RootCertStore>),
     File(Fresh<(PathBuf, Trust), RootCertStore>),
+}
+
+/// The subject of a certificate as RFC 4514 writes it (`CN=dbt, O=Shop`), for records.
+pub fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.subject().to_string())
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -260,11 +301,19 @@ fn read_roots((path, trust): &(PathBuf, Trust)) -> Result<RootCertStore, TlsErro
     Ok(roots)
 }
 
-fn read_server((settings, trust): &(ServerSettings, Trust)) -> Result<ServerConfig, TlsError> {
-    ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Configuration)?
-        .with_no_client_auth()
-        .with_single_cert(certificates(&settings.certificate, *trust)?, private_key(&settings.key)?)
-        .map_err(TlsError::Configuration)
+fn read_server((settings, demands, trust): &(ServerSettings, Demands, Trust)) -> Result<Made, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(TlsError::Configuration)?;
+    let builder = match &demands.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(read_roots(&(path.clone(), *trust))?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).allow_unauthenticated().build();
+            builder.with_client_cert_verifier(verifier.map_err(TlsError::Verifier)?)
+        }
+    };
+    let chain = certificates(&settings.certificate, *trust)?;
+    let end_point = chain.first().and_then(server_end_point).map(Arc::from);
+    let mut config = builder.with_single_cert(chain, private_key(&settings.key)?).map_err(TlsError::Configuration)?;
+    config.alpn_protocols = demands.protocol.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Made { config: Arc::new(config), end_point })
 }

@@ -3,6 +3,7 @@
 use crate::sql::Dialect;
 
 pub mod postgres;
+pub mod redshift;
 
 /// A kind of warehouse that a target can be.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL];
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

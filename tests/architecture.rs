@@ -10,7 +10,7 @@ use source::{Form, Named, Source};
 /// The modules by layer. A module may use only modules on strictly lower layers.
 const LAYERS: &[&[&str]] = &[
     &["golden"],
-    &["document", "drain", "fault", "log", "metrics", "secret", "target"],
+    &["document", "drain", "fault", "log", "metrics", "secret", "target", "unix_socket"],
     &["sql", "tls"],
     &["dbt", "fetch", "http_server"],
     &["identity"],
@@ -44,10 +44,10 @@ struct Seat {
 }
 
 const SEATS: &[Seat] = &[
-    Seat { act: "write files", modules: &["audit", "cli", "dev"], is_act: writes_files },
+    Seat { act: "write files", modules: &["audit", "cli", "dev", "unix_socket"], is_act: writes_files },
     Seat {
         act: "read files",
-        modules: &["audit", "cli", "config", "credential", "dev", "identity", "secret", "serve", "tls"],
+        modules: &["audit", "cli", "config", "credential", "dev", "identity", "secret", "serve", "tls", "unix_socket"],
         is_act: touches_files,
     },
     Seat { act: "build TLS configurations", modules: &["tls"], is_act: builds_tls },

@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
-# psql, psycopg2 and psycopg 3 each run a session through the sidecar.
-# Usage: tests/drivers.sh; TOLLHOUSE_BINARY names the program. Ends with `N passed, N failed`.
+# Real drivers each run a session through the sidecar, and the audit log is held against what they did.
+#
+# Usage: tests/drivers.sh [DRIVER...]    those named; `all` is every one, without any it is those of the gate
+#        DIRECT=1 tests/drivers.sh ...   the same sessions without the sidecar: whose fault is a failure?
+#
+# TOLLHOUSE_BINARY names the program. Ends with `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TOLLHOUSE_POLICY=tests/data/drivers-policy.yaml
 source deploy/demo/stage.sh
 
-passed=0 failed=0
+gate=(psql psycopg2 psycopg3 asyncpg node)
+all=("${gate[@]}" sqlalchemy adbc redshift pgx jdbc tokio-postgres)
+drivers_venv=.cache/drivers-venv
+passed=0 failed=0 ran=()
 
-# A driver's session; it prints a line for each of its parts, and a failure does not keep the others from running.
+# session DRIVER COMMAND...: it prints a line for each of its parts, and a failure does not keep the others from running.
 session() {
-    local out=$scratch/$1.out
+    local driver=$1 out=$scratch/$1.out
     shift
-    if timeout 120 "$@" "$TOLLHOUSE_HOST" "$TOLLHOUSE_PORT" >"$out" 2>&1; then
+    ran+=("$driver")
+    if timeout 120 "$@" "${place[@]}" >"$out" 2>&1; then
         cat "$out"
     else
         cat "$out" >&2
@@ -22,15 +30,77 @@ session() {
     passed=$((passed + $(grep -c '^ok ' "$out" || true)))
 }
 
+# skip DRIVER WHY
+skip() {
+    local driver kept=()
+    for driver in "${drivers[@]}"; do
+        if [[ $driver == "$1" ]]; then printf 'SKIPPED %s: %s\n' "$1" "$2" >&2; else kept+=("$driver"); fi
+    done
+    drivers=("${kept[@]}")
+}
+
+run() {
+    case $1 in
+        psql) session psql tests/drivers/psql.sh ;;
+        psycopg2 | psycopg3 | asyncpg) session "$1" "$venv/bin/python" "tests/drivers/$1_session.py" ;;
+        sqlalchemy | adbc | redshift) session "$1" "$drivers_venv/bin/python" "tests/drivers/$1_session.py" ;;
+        node) session node env NODE_PATH=.cache/node/node_modules node tests/drivers/node/session.js ;;
+        pgx) session pgx .cache/go/session ;;
+        jdbc) session jdbc java -cp .cache/java/postgresql.jar tests/drivers/java/Session.java ;;
+        tokio-postgres) session tokio-postgres target/debug/examples/tokio_postgres_session ;;
+        *) fail "no driver is called $1; there are: ${all[*]}" ;;
+    esac
+}
+
+# Where there is no policy, PostgreSQL itself refuses the table that the policy denies.
+withhold_salaries() {
+    psql --no-psqlrc --quiet --host="$WAREHOUSE_SOCKET" --port="$WAREHOUSE_PORT" --username=postgres --dbname=demo_direct <<'SQL'
+create schema finance;
+create table finance.salaries (employee text not null, amount_cents bigint not null);
+grant usage on schema finance to dbt_runner;
+SQL
+}
+
+# The records of what ran; each line of the evidence is a test of its own.
+hold_against_audit() {
+    local out=$scratch/evidence.out
+    verify_audit >"$scratch/verify.out"
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 1000000 >"$scratch/executions.jsonl"
+    "$venv/bin/python" tests/drivers/evidence.py "$scratch/executions.jsonl" "${ran[@]}" >"$out" || failed=$((failed + 1))
+    cat "$out"
+    passed=$((passed + $(grep -c '^ok ' "$out" || true)))
+    # What was refused never reached the server: its own log would name it.
+    if grep '"127.0.0.1:' "$scratch/warehouse/log/statements.csv" | grep --quiet 'finance[.]salaries'; then
+        fail "a refused statement reached PostgreSQL"
+    fi
+}
+
+drivers=("$@")
+case "$*" in
+    '')
+        drivers=("${gate[@]}")
+        command -v node >/dev/null || skip node "Node.js is not installed; make test-drivers insists on it"
+        ;;
+    all) drivers=("${all[@]}") ;;
+esac
 stage_open
 start_dev
 start_warehouse
-start_sidecar
-session psql tests/drivers/psql.sh
-session psycopg2 "$venv/bin/python" tests/drivers/psycopg2_session.py
-session psycopg3 "$venv/bin/python" tests/drivers/psycopg3_session.py
-stop_sidecar
-verify_audit >"$scratch/verify.out"
-expect_no_secrets
+if [[ -n ${DIRECT:-} ]]; then
+    skip jdbc "it cannot connect to a Unix socket, which the direct way is"
+    withhold_salaries
+    place=("$WAREHOUSE_SOCKET" "$WAREHOUSE_PORT" demo_direct)
+else
+    start_sidecar
+    place=("$TOLLHOUSE_HOST" "$TOLLHOUSE_PORT")
+fi
+for driver in "${drivers[@]}"; do
+    run "$driver"
+done
+if [[ -n $sidecar_pid ]]; then
+    stop_sidecar
+    hold_against_audit
+    expect_no_secrets
+fi
 printf 'drivers: %d passed, %d failed\n' "$passed" "$failed"
 [[ $failed -eq 0 ]]

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the build, the demo and the test suites need beyond Rust, on Debian 12 or later.
-# Quiet and quick when everything is there. Usage: tests/setup.sh
+# Quiet and quick when everything is there.
+# Usage: tests/setup.sh            what `make test` needs
+#        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-venv=.cache/venv
-stamp=.cache/setup.stamp
+pgjdbc=org.postgresql:postgresql:42.7.8
 
 # Package, and the file or command that shows it is there. libclang is for the bindings of PostgreSQL's parser,
-# gcc, make and cmake for the C libraries that crates build.
+# gcc, make and cmake for the C libraries that crates build; bzip2 and libpq-dev for PostgreSQL's own test suites.
 needs=(
     "gcc            command:gcc"
     "make           command:make"
@@ -16,6 +17,8 @@ needs=(
     "curl           command:curl"
     "libclang-dev   file:/usr/lib/llvm-*/lib/libclang*.so"
     "libc6-dev      file:/usr/include/stdio.h"
+    "bzip2          command:bzip2"
+    "libpq-dev      file:/usr/include/postgresql/libpq-fe.h"
     "postgresql     file:/usr/lib/postgresql/*/bin/postgres"
     "python3-venv   module:ensurepip"
 )
@@ -47,17 +50,74 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-install_venv() {
-    say "installing dbt and the PostgreSQL drivers into $venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+# once NAME FILE... : runs install_NAME unless it ran already with these files, as they are, and this script.
+once() {
+    local name=$1 stamp=.cache/$1.stamp wanted
+    shift
+    wanted=$(cat "$0" "$@" | sha256sum)
+    [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]] || return 0
+    say "installing: $name"
+    mkdir -p .cache
+    rm -f "$stamp"
+    "install_$name"
+    printf '%s\n' "$wanted" >"$stamp"
 }
 
-# The stamp holds the digest of everything that decides what is installed.
-wanted=$(cat "$0" tests/requirements.txt | sha256sum)
+python_environment() {
+    rm -rf "$1"
+    python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$2"
+}
+
+# dbt and the Python drivers of the gate.
+install_venv() { python_environment .cache/venv tests/requirements.txt; }
+
+# The other Python drivers; apart, because their many needs are not dbt's.
+install_drivers() { python_environment .cache/drivers-venv tests/drivers/requirements.txt; }
+
+# node-postgres.
+install_node() {
+    rm -rf .cache/node
+    mkdir .cache/node
+    cp tests/drivers/node/package.json tests/drivers/node/package-lock.json .cache/node
+    npm --prefix .cache/node ci --silent
+}
+
+# The session of pgx, built.
+install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
+
+# PostgreSQL's JDBC driver; Java runs the session from its source.
+install_java() {
+    rm -rf .cache/java
+    mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+        -Dartifact="$pgjdbc" -DoutputDirectory="$PWD/.cache/java" -Dmdep.stripVersion=true
+}
+
+# The toolchains that no Debian release brings in the version that is needed, or that are too large to install unasked.
+expect_toolchains() {
+    local command missing=()
+    for command in npm node go java mvn; do
+        command -v "$command" >/dev/null || missing+=("$command")
+    done
+    [[ ${#missing[@]} -eq 0 ]] || { say "the whole driver matrix needs ${missing[*]}: Node.js 20, Go 1.25, Java 17, Maven 3.8 or later"; exit 1; }
+}
+
 install_packages
-if [[ ! -x $venv/bin/dbt || $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
-    install_venv
-    printf '%s\n' "$wanted" >"$stamp"
-fi
+once venv tests/requirements.txt
+case ${1-} in
+    '')
+        # Node.js is not required here: without it tests/drivers.sh skips node-postgres, and says so.
+        if command -v npm >/dev/null; then once node tests/drivers/node/package-lock.json; fi
+        ;;
+    drivers)
+        expect_toolchains
+        once node tests/drivers/node/package-lock.json
+        once drivers tests/drivers/requirements.txt
+        once go tests/drivers/go/*
+        once java
+        ;;
+    *)
+        sed -n '4,5s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+        ;;
+esac

@@ -2,7 +2,8 @@
 # Sets the stage for the demo and for the end-to-end suites: `tollhouse dev`, a real PostgreSQL and the sidecar, all in
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
-# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar.
+# TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar, TOLLHOUSE_CONFIG its configuration,
+# TOLLHOUSE_ROLE the role that it gets certificates for.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
@@ -67,7 +68,7 @@ wait_for() {
 
 start_dev() {
     "$tollhouse" dev --directory "$TOLLHOUSE_DEV_DIR" --address "127.0.0.1:$dev_port" \
-        --role dbt_runner --namespace demo --service-account dbt-runner >>"$scratch/dev.log" 2>&1 &
+        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner >>"$scratch/dev.log" 2>&1 &
     dev_pid=$!
     wait_for "tollhouse dev" "$dev_pid" test -e "$TOLLHOUSE_DEV_DIR/ready"
 }
@@ -77,7 +78,7 @@ start_warehouse() {
 }
 
 start_sidecar() {
-    "$tollhouse" run --config config/dev.yaml >>"$scratch/sidecar.log" 2>&1 &
+    "$tollhouse" run --config "${TOLLHOUSE_CONFIG:-config/dev.yaml}" >>"$scratch/sidecar.log" 2>&1 &
     sidecar_pid=$!
     wait_for "tollhouse run" "$sidecar_pid" curl --silent --fail --output /dev/null --max-time 1 "http://127.0.0.1:$TOLLHOUSE_ADMIN_PORT/readyz"
 }

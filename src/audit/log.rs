@@ -1,7 +1,6 @@
 //! The log as the rest of the program sees it: what may run only after it is recorded, and what came of it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +17,7 @@ use super::record::note;
 use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
 use super::writer::{Message, Writer};
-use super::{Attempt, Outcome, SessionFacts, Settings, Status};
+use super::{Attempt, ClientFacts, Outcome, SessionFacts, Settings, Status};
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -144,8 +143,8 @@ pub enum Note<'a> {
         about: Option<&'a str>,
         /// The listener.
         listener: &'a str,
-        /// The client's address; `None` on a Unix-domain socket.
-        client_address: Option<SocketAddr>,
+        /// The client, as its connection shows it.
+        client: &'a ClientFacts,
         /// The user name that the client wrote.
         client_user: Option<&'a str>,
         /// The database that the client asked for.
@@ -165,24 +164,6 @@ pub enum Note<'a> {
         target: &'a Target,
         /// To whom.
         principal: &'a Principal,
-    },
-    /// No credential was issued.
-    CredentialRefused {
-        /// [`crate::credential::CredentialExchange::kind`].
-        exchange: &'a str,
-        /// Why.
-        reason: Reason,
-        /// For which warehouse.
-        target: &'a Target,
-        /// To whom.
-        principal: &'a Principal,
-    },
-    /// The workload's identity could not be proven.
-    IdentityFailed {
-        /// [`crate::identity::IdentitySource::kind`].
-        source: &'a str,
-        /// Which check failed.
-        reason: Reason,
     },
     /// A policy set is in force from here on.
     PolicyLoaded {

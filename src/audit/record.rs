@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::SessionFacts;
 use super::frame::{hex, sha256};
+use super::{ClientFacts, ClientProcess, SessionFacts};
 use crate::identity::Principal;
 use crate::target::Target;
 
@@ -61,10 +61,6 @@ kinds! {
     SessionRefused = "session-refused",
     /// A credential was issued.
     CredentialExchanged = "credential-exchanged",
-    /// No credential was issued.
-    CredentialRefused = "credential-refused",
-    /// The workload's identity could not be proven.
-    IdentityFailed = "identity-failed",
     /// A policy set is in force from here on.
     PolicyLoaded = "policy-loaded",
     /// A policy set was rejected; the one before stays in force.
@@ -211,8 +207,8 @@ struct SessionFields<'a> {
     client_user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     application_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_address: Option<String>,
+    #[serde(flatten)]
+    client: ClientFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_process_id: Option<i32>,
     credential: &'a str,
@@ -228,9 +224,29 @@ impl<'a> SessionFields<'a> {
             role: &facts.role,
             client_user: &facts.client_user,
             application_name: facts.application_name.as_deref(),
-            client_address: facts.client_address.map(|address| address.to_string()),
+            client: ClientFields::new(&facts.client),
             server_process_id: facts.server_process_id,
             credential: &facts.credential,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ClientFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_process: Option<ClientProcess>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<&'a str>,
+}
+
+impl<'a> ClientFields<'a> {
+    fn new(facts: &'a ClientFacts) -> Self {
+        Self {
+            client_address: facts.address.map(|address| address.to_string()),
+            client_process: facts.process,
+            client_certificate: facts.certificate.as_deref(),
         }
     }
 }

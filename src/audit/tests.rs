@@ -17,7 +17,7 @@ use super::log::{AuditError, AuditLog, Start};
 use super::storage::Storage;
 use super::storage::faults::Faults;
 use super::verify::{Report, verify};
-use super::{Attempt, Outcome, Protocol, SessionFacts, Settings, Status};
+use super::{Attempt, ClientFacts, Outcome, Protocol, SessionFacts, Settings, Status};
 use crate::dbt::Attribution;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -121,7 +121,7 @@ fn session(id: &str) -> SessionFacts {
         role: "dbt".into(),
         client_user: "anyone".into(),
         application_name: Some("dbt".into()),
-        client_address: None,
+        client: ClientFacts::default(),
         server_process_id: Some(42),
         credential: "serial-1".into(),
     }

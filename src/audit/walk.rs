@@ -211,8 +211,6 @@ impl<'k> Walk<'k> {
             | Kind::SessionEnded
             | Kind::SessionRefused
             | Kind::CredentialExchanged
-            | Kind::CredentialRefused
-            | Kind::IdentityFailed
             | Kind::PolicyLoaded
             | Kind::PolicyRejected
             | Kind::Draining => Ok(()),

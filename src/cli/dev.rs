@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::shield_memory;
 use crate::dev::{Settings, Stand, write_certificates};
 use crate::document::Span;
 
@@ -58,6 +59,7 @@ impl Command {
     /// # Errors
     /// When the address cannot be listened on or the directory cannot be written.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        shield_memory()?;
         let once = self.once;
         let settings = self.settings();
         if once {

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::load;
+use super::shield_memory;
 use crate::log;
 use crate::serve::Server;
 
@@ -25,6 +26,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        shield_memory()?;
         let config = load(&self.config)?;
         log::start(&config.file.log).context("log.level")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;

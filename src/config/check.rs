@@ -8,10 +8,11 @@ use aws_lc_rs::digest;
 
 use super::{Config, File, Route, TargetFile};
 use crate::document::{Problem, nearest};
-use crate::listener::{Authentication, Settings as Listener};
+use crate::listener::{Authentication, Settings as Listener, TlsMode};
 use crate::target::Target;
-use crate::tls::{Acceptor, Client, Trust};
-use crate::warehouse::{KINDS, Kind, kind};
+use crate::tls::{Acceptor, Client, Demands, Trust};
+use crate::warehouse::postgres::Method;
+use crate::warehouse::{KINDS, Kind, Protocol, kind};
 use crate::{credential, identity};
 
 /// Checks a file as a whole.
@@ -120,6 +121,9 @@ impl Check<'_> {
         if let Err(error) = Client::new(&target.tls, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
         }
+        if let (Some(kind), Some(methods)) = (found, &target.authentication_methods) {
+            self.methods(&format!("{place}.authentication_methods"), kind, methods);
+        }
         if let Err(error) = credential::exchange(&target.credential, self.trust) {
             self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
         }
@@ -134,6 +138,15 @@ impl Check<'_> {
             Some(_) | None => {}
         }
         found
+    }
+
+    fn methods(&mut self, place: &str, kind: &Kind, methods: &[Method]) {
+        if methods.is_empty() {
+            self.problem(place, "with none, no login would succeed");
+        }
+        for method in methods.iter().filter(|method| !methods_of(kind).contains(method)) {
+            self.problem(place, format!("the kind `{}` has no `{}`", kind.name, method.as_str()));
+        }
     }
 
     fn routes(&mut self, kinds: &[Option<&'static Kind>]) -> Vec<Route> {
@@ -156,16 +169,19 @@ impl Check<'_> {
     }
 
     fn listener(&mut self, place: &str, listener: &Listener) {
-        if listener.authentication == Authentication::Trust && !listener.address.ip().is_loopback() {
+        if let Some(message) = misplaced(listener) {
+            self.problem(format!("{place}.authentication"), message);
+        }
+        let Some(tls) = &listener.tls else { return };
+        if listener.address.tcp().is_none() {
             self.problem(
-                format!("{place}.authentication"),
-                "`trust` lets everybody in who reaches the address, so the address must be a loopback address; use `scram`",
+                format!("{place}.tls"),
+                "is for TCP: a Unix-domain socket never leaves the machine, and no client asks for TLS there",
             );
         }
-        if let Some(tls) = &listener.tls
-            && let Err(error) = Acceptor::new(&tls.files, self.trust)
-        {
-            self.problem(format!("{place}.tls.identity"), chain(&error));
+        let demands = Demands { client_ca: tls.client_ca.clone(), protocol: None };
+        if let Err(error) = Acceptor::demanding(&tls.files, demands, self.trust) {
+            self.problem(format!("{place}.tls"), chain(&error));
         }
     }
 
@@ -186,9 +202,29 @@ impl Check<'_> {
             kind,
             role: target.role.clone(),
             tls: target.tls.clone(),
+            methods: target.authentication_methods.clone().unwrap_or_else(|| methods_of(kind).to_vec()),
             identity: identity.clone(),
             credential: target.credential.clone(),
         })
+    }
+}
+
+fn methods_of(kind: &Kind) -> &'static [Method] {
+    let Protocol::Postgres(flavor) = kind.protocol;
+    flavor.methods
+}
+
+/// Why a listener's way to let clients in does not go with its address or TLS.
+fn misplaced(listener: &Listener) -> Option<&'static str> {
+    let demands_certificates = listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Require && tls.client_ca.is_some());
+    match &listener.authentication {
+        Authentication::Trust if !listener.address.is_local() => {
+            Some("`trust` lets everybody in who reaches the address, so it must be a loopback address or a Unix-domain socket; use `scram`")
+        }
+        Authentication::Certificate if !demands_certificates => Some("`certificate` needs `tls` with `mode: require` and `client_ca`"),
+        Authentication::Peer { .. } if listener.address.tcp().is_some() => Some("`peer` needs a Unix-domain socket as the address"),
+        Authentication::Peer { uids } if uids.is_empty() => Some("`peer` with no `uids` would let nobody in"),
+        Authentication::Trust | Authentication::Certificate | Authentication::Peer { .. } | Authentication::Scram { .. } => None,
     }
 }
 

@@ -74,7 +74,7 @@ impl Chain {
             Ending::PasswordFile(ending) => ending.obtain(self.name()).await,
             Ending::TokenAsPassword => Ok(Credential {
                 id: token.id.unwrap_or_else(|| self.name()),
-                login: Login::Password(token.value),
+                login: Login::Token(token.value),
                 issued_at: SystemTime::now(),
                 expires_at: token.expires_at,
             }),

@@ -4,18 +4,16 @@
 //! [`authentication`] lets the client in, the credential cache says who it is and logs in [`upstream`], and
 //! [`session`] relays until the end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::audit::SessionFacts;
 use crate::audit::log::{AuditLog, Note};
+use crate::audit::{ClientFacts, SessionFacts};
 use crate::credential;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
@@ -23,10 +21,13 @@ use crate::policy::{AccessRequest, Verdict};
 use crate::warehouse::postgres::Flavor;
 
 mod authentication;
+mod bearer;
 mod cancel;
+mod digest;
 mod flow;
 mod from_client;
 mod from_server;
+mod login;
 mod message;
 mod names;
 mod parameters;
@@ -50,7 +51,8 @@ use self::startup::{Encryption, Opening, Startup, Unopened, Wire};
 use self::upstream::{LoginFailure, Ready, Upstream, Wish};
 use self::wire::Reader;
 use super::{Parts, Settings, TlsMode};
-use crate::tls::Acceptor;
+use crate::tls::stream::Stream;
+use crate::tls::{self, Acceptor, Demands};
 
 /// Serves the connections of one listener.
 pub(super) struct Door {
@@ -83,14 +85,17 @@ impl Door {
     /// The listener's certificate cannot be used, or the system has no randomness.
     pub(super) fn new(settings: &Settings, parts: Parts, flavor: Flavor) -> Result<Self, Fault> {
         let internal = |error: aws_lc_rs::error::Unspecified| Fault::new(Reason::Internal).because(error);
-        let acceptor =
-            |settings| Acceptor::new(settings, parts.trust).map(Arc::new).map_err(|error| Fault::new(Reason::Internal).because(error));
         let encryption = match &settings.tls {
             None => Encryption::Off,
-            Some(tls) => match tls.mode {
-                TlsMode::Offer => Encryption::Offered(acceptor(&tls.files)?),
-                TlsMode::Require => Encryption::Required(acceptor(&tls.files)?),
-            },
+            Some(tls) => {
+                let demands = Demands { client_ca: tls.client_ca.clone(), protocol: Some(startup::ALPN) };
+                let acceptor = Acceptor::demanding(&tls.files, demands, parts.trust);
+                let acceptor = Arc::new(acceptor.map_err(|error| Fault::new(Reason::Internal).because(error))?);
+                match tls.mode {
+                    TlsMode::Offer => Encryption::Offered(acceptor),
+                    TlsMode::Require => Encryption::Required(acceptor),
+                }
+            }
         };
         Ok(Self {
             name: settings.name().to_owned(),
@@ -99,11 +104,18 @@ impl Door {
             encryption,
             authentication: match &settings.authentication {
                 super::Authentication::Trust => Authentication::Trust,
+                super::Authentication::Certificate => Authentication::Certificate,
+                super::Authentication::Peer { uids } => Authentication::Peer(uids.clone()),
                 super::Authentication::Scram { secret_file } => Authentication::Scram(secret_file.clone()),
             },
             exchange: parts.exchange,
             credentials: parts.credentials,
-            upstream: Arc::new(Upstream { target: parts.target, tls: parts.tls, connect_timeout: parts.limits.connect_timeout.0 }),
+            upstream: Arc::new(Upstream {
+                target: parts.target,
+                tls: parts.tls,
+                methods: parts.methods,
+                connect_timeout: parts.limits.connect_timeout.0,
+            }),
             sessions: parts.cancellation.0.postgres,
             around: Surroundings {
                 gate: parts.gate,
@@ -119,35 +131,34 @@ impl Door {
     }
 
     /// Serves one connection to its end, and says how it ended: `closed`, or a reason code.
-    pub(super) async fn serve(&self, socket: TcpStream, client_address: SocketAddr) -> &'static str {
-        match self.open(socket).await {
-            Ok((Opening::Cancel(key), wire)) => self.cancel(key, wire).await,
-            Ok((Opening::Session(startup), wire)) => self.session(startup, wire, client_address).await,
+    pub(super) async fn serve(&self, stream: Stream, client: ClientFacts) -> &'static str {
+        match self.open(stream).await {
+            Ok((Opening::Cancel(key), wire)) => self.cancel(&key, wire).await,
+            Ok((Opening::Session(startup), wire)) => self.session(startup, wire, client).await,
             Err(unopened) => {
                 let Unopened { fault, wire } = *unopened;
-                self.refuse(&fault, Refused::default(), wire, client_address).await
+                self.refuse(&fault, Refused::default(), wire, &client).await
             }
         }
     }
 
     /// Says why a connection gets no slot, in the client's protocol. Waits for the client's first packet, but not for long.
-    pub(super) async fn turn_away(&self, socket: TcpStream, client_address: SocketAddr, reason: Reason) {
+    pub(super) async fn turn_away(&self, stream: Stream, client: ClientFacts, reason: Reason) {
         let fault = Fault::new(reason).about("limits.connections_max");
-        let wire = match self.open(socket).await {
+        let wire = match self.open(stream).await {
             Ok((_, wire)) => Some(wire),
             Err(unopened) => unopened.wire,
         };
-        self.refuse(&fault, Refused::default(), wire, client_address).await;
+        self.refuse(&fault, Refused::default(), wire, &client).await;
     }
 
-    async fn open(&self, socket: TcpStream) -> Result<(Opening, Wire), Box<Unopened>> {
+    async fn open(&self, stream: Stream) -> Result<(Opening, Wire), Box<Unopened>> {
         let failed = |fault: Fault| Unopened::new(fault, None);
-        socket.set_nodelay(true).map_err(|error| failed(Fault::new(Reason::ClientClosed).because(error)))?;
-        let opened = timeout(self.around.limits.handshake_timeout.0, startup::open(socket, &self.encryption)).await;
+        let opened = timeout(self.around.limits.handshake_timeout.0, startup::open(stream, &self.encryption)).await;
         opened.unwrap_or_else(|_| Err(failed(Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))))
     }
 
-    async fn cancel(&self, key: Key, mut wire: Wire) -> &'static str {
+    async fn cancel(&self, key: &Key, mut wire: Wire) -> &'static str {
         let outcome = match self.sessions.find(key) {
             Some(upstream) => match cancel::forward(key, &upstream).await {
                 Ok(()) => "cancel",
@@ -164,12 +175,13 @@ impl Door {
         outcome
     }
 
-    async fn session(&self, startup: Startup, mut wire: Wire, client_address: SocketAddr) -> &'static str {
+    async fn session(&self, startup: Startup, mut wire: Wire, mut client: ClientFacts) -> &'static str {
         let mut refused =
             Refused { user: Some(startup.user.clone()), database: startup.database.clone(), principal: None, server_error: None };
-        let begun = match self.begin(&startup, &mut wire, client_address, &mut refused).await {
+        client.certificate = wire.from.peer_certificate().and_then(tls::subject);
+        let begun = match self.begin(&startup, &mut wire, &client, &mut refused).await {
             Ok(begun) => begun,
-            Err(fault) => return self.refuse(&fault, refused, Some(wire), client_address).await,
+            Err(fault) => return self.refuse(&fault, refused, Some(wire), &client).await,
         };
         let started = Instant::now();
         let Begun { session, server, greeting, flow, _registered } = begun;
@@ -180,7 +192,7 @@ impl Door {
         let end = match &ended {
             Ok(()) => "closed",
             Err(fault) => {
-                self.log(fault, client_address);
+                self.log(fault, &client);
                 fault.reason.code()
             }
         };
@@ -202,9 +214,9 @@ impl Door {
     }
 
     /// Everything between the startup message and the first ReadyForQuery.
-    async fn begin(&self, startup: &Startup, wire: &mut Wire, client_address: SocketAddr, refused: &mut Refused) -> Result<Begun, Fault> {
+    async fn begin(&self, startup: &Startup, wire: &mut Wire, client: &ClientFacts, refused: &mut Refused) -> Result<Begun, Fault> {
         let limit = self.around.limits.handshake_timeout.0;
-        timeout(limit, authentication::authenticate(wire, &self.authentication))
+        timeout(limit, authentication::authenticate(wire, &self.authentication, client))
             .await
             .map_err(|_| Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))??;
         let database = match &startup.database {
@@ -212,18 +224,22 @@ impl Door {
             None if self.flavor.database_defaults_to_user => startup.user.clone(),
             None => return Err(Fault::new(Reason::UnknownDatabase)),
         };
-        let asked = parameters::read(&startup.parameters, self.around.dialect)?;
+        let passed_on = parameters::passed_on(&startup.parameters, &self.flavor);
+        let asked = parameters::read(&passed_on, self.around.dialect, &self.flavor)?;
         let lease = self.credentials.get().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;
         self.judge(&lease.principal, &database, &asked)?;
-        let wish = Wish { role: &self.role, database: &database, parameters: &startup.parameters };
+        let wish = Wish { role: &self.role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
             refused.server_error = server_error;
             fault
         })?;
-        let Ready { wire: server, greeting, key, settings } = ready;
+        let Ready { wire: server, greeting, minor, key, settings } = ready;
+        let mut answer = BytesMut::new();
+        startup.wanted.negotiate(minor, &mut answer);
+        answer.extend_from_slice(&greeting);
         let facts = SessionFacts {
             id: self.audit().session_id(),
             principal: lease.principal,
@@ -232,17 +248,17 @@ impl Door {
             role: self.role.clone(),
             client_user: startup.user.clone(),
             application_name: asked.application_name,
-            client_address: Some(client_address),
-            server_process_id: key.map(|key| key.process_id),
+            client: client.clone(),
+            server_process_id: key.as_ref().map(|key| key.process_id),
             credential: lease.credential.id.clone(),
         };
         self.audit().note(Note::SessionStarted(&facts)).await?;
         Ok(Begun {
+            _registered: key.clone().map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
             session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path, tally: Tally::default() },
             server,
-            greeting,
+            greeting: answer.freeze(),
             flow: Flow::new(settings),
-            _registered: key.map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
         })
     }
 
@@ -289,15 +305,15 @@ impl Door {
     }
 
     /// Tells, counts, logs and records that a connection got no session.
-    async fn refuse(&self, fault: &Fault, refused: Refused, wire: Option<Wire>, client_address: SocketAddr) -> &'static str {
+    async fn refuse(&self, fault: &Fault, refused: Refused, wire: Option<Wire>, client: &ClientFacts) -> &'static str {
         let row = fault.reason.row();
         self.around.metrics.refusals_total.with_label_values(&[row.code, row.blame.as_str()]).inc();
-        self.log(fault, client_address);
+        self.log(fault, client);
         let note = Note::SessionRefused {
             reason: fault.reason,
             about: fault.about.as_deref(),
             listener: &self.name,
-            client_address: Some(client_address),
+            client,
             client_user: refused.user.as_deref(),
             database: refused.database.as_deref(),
             principal: refused.principal.as_deref(),
@@ -327,12 +343,14 @@ impl Door {
         row.code
     }
 
-    fn log(&self, fault: &Fault, client_address: SocketAddr) {
+    fn log(&self, fault: &Fault, client: &ClientFacts) {
         let (listener, reason, chain) = (&self.name, fault.reason.code(), fault.chain());
+        let client_address = client.address.map(tracing::field::display);
+        let client_uid = client.process.map(|process| process.user_id);
         if matches!(fault.reason, Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout) {
-            tracing::debug!(listener, %client_address, reason, chain, "a session ended");
+            tracing::debug!(listener, client_address, client_uid, reason, chain, "a session ended");
         } else {
-            tracing::warn!(listener, %client_address, reason, chain, "a connection was refused or ended");
+            tracing::warn!(listener, client_address, client_uid, reason, chain, "a connection was refused or ended");
         }
     }
 }

@@ -36,6 +36,7 @@ fn described(analysis: &Analysis) -> String {
             Session::Unchanged => String::new(),
             Session::SearchPathUnknown => " [search path unknown]".into(),
             Session::Prepares { name, effects } => format!(" [prepares {name}: {} effects]", effects.len()),
+            Session::Deallocates { name } => format!(" [deallocates {}]", name.as_deref().unwrap_or("all")),
             Session::Executes { name } => format!(" [executes {name}]"),
         };
         let between = if effects.is_empty() { "" } else { " " };

@@ -75,7 +75,7 @@ fn is_about_depth(message: &str) -> bool {
 }
 
 /// The analysis of a text that is judged as a whole.
-fn opaque(class: OpaqueClass, detail: &str) -> Analysis {
+pub(super) fn opaque(class: OpaqueClass, detail: &str) -> Analysis {
     let effects = vec![Effect::Opaque { class, detail: detail.to_owned() }];
     Analysis { statements: vec![Statement { verb: "UNKNOWN", effects, session: Session::SearchPathUnknown }] }
 }

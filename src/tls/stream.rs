@@ -2,47 +2,73 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::tls::binding::server_end_point;
 
 /// A connection to a client or a warehouse.
 #[derive(Debug)]
 pub enum Stream {
     /// Without TLS.
     Plain(TcpStream),
+    /// A Unix-domain socket, where TLS would protect nothing.
+    Unix(UnixStream),
     /// We are the TLS client.
     Client(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    /// We are the TLS server.
-    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// We are the TLS server; with `tls-server-end-point` of the certificate that we showed.
+    Server(Box<tokio_rustls::server::TlsStream<TcpStream>>, Option<Arc<[u8]>>),
 }
 
 impl Stream {
-    /// The socket underneath, for its addresses and options.
-    pub fn socket(&self) -> &TcpStream {
-        match self {
+    /// Whether the bytes stay on this machine: the other side is at a loopback address or a Unix-domain socket.
+    pub fn is_local(&self) -> bool {
+        let socket = match self {
+            Self::Unix(_) => return true,
             Self::Plain(socket) => socket,
             Self::Client(stream) => stream.get_ref().0,
-            Self::Server(stream) => stream.get_ref().0,
+            Self::Server(stream, _) => stream.get_ref().0,
+        };
+        socket.peer_addr().is_ok_and(|address| address.ip().is_loopback())
+    }
+
+    /// `tls-server-end-point` of the connection (RFC 5929, section 4.1), whichever side we are; `None` without TLS, and
+    /// for certificates for which it is not defined.
+    pub fn end_point(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain(_) | Self::Unix(_) => None,
+            Self::Client(_) => self.peer_certificate().and_then(server_end_point),
+            Self::Server(_, end_point) => end_point.as_deref().map(<[u8]>::to_vec),
         }
     }
 
-    /// The leaf certificate that the other side showed; what `tls-server-end-point` binds to (RFC 5929, section 4.1).
+    /// The protocol that both sides chose by ALPN (RFC 7301).
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) | Self::Unix(_) => None,
+            Self::Client(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Server(stream, _) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The leaf certificate that the other side showed, verified.
     pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Unix(_) => None,
             Self::Client(stream) => stream.get_ref().1.peer_certificates()?.first(),
-            Self::Server(stream) => stream.get_ref().1.peer_certificates()?.first(),
+            Self::Server(stream, _) => stream.get_ref().1.peer_certificates()?.first(),
         }
     }
 
     /// Whether the bytes are encrypted on the wire.
     pub fn is_encrypted(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
-            Self::Client(_) | Self::Server(_) => true,
+            Self::Plain(_) | Self::Unix(_) => false,
+            Self::Client(_) | Self::Server(..) => true,
         }
     }
 }
@@ -52,8 +78,9 @@ macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
             Stream::Plain($inner) => $call,
+            Stream::Unix($inner) => $call,
             Stream::Client($inner) => $call,
-            Stream::Server($inner) => $call,
+            Stream::Server($inner, _) => $call,
         }
     };
 }

@@ -1,6 +1,9 @@
 //! PostgreSQL and its kin, as data: what differs between them when the protocol is the same.
 
-use super::{Kind, Protocol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Protocol, redshift};
 use crate::sql::Dialect;
 
 /// What is particular about one speaker of PostgreSQL's protocol.
@@ -10,12 +13,88 @@ pub struct Flavor {
     pub database_defaults_to_user: bool,
     /// Startup parameters that are not session parameters and are passed on as they are.
     pub startup_parameters: &'static [&'static str],
+    /// Startup parameters that clients of its kin send, and that it would refuse; they are left out.
+    pub foreign_parameters: &'static [&'static str],
+    /// The ways to log in that it may ask for.
+    pub methods: &'static [Method],
+}
+
+/// A way to log in that a server may ask for. The words are those of libpq's `require_auth` where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Method {
+    /// It asks for nothing, or for no more than the TLS client certificate.
+    #[serde(rename = "none")]
+    None,
+    /// The password, or the token as one, in clear.
+    #[serde(rename = "password")]
+    Password,
+    /// The password, hashed by MD5: whoever reads the hash can log in with it.
+    #[serde(rename = "md5")]
+    Md5,
+    /// Proof of the password.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// Proof of the password, bound to the TLS connection.
+    #[serde(rename = "scram-sha-256-plus")]
+    ScramSha256Plus,
+    /// A bearer token (PostgreSQL 18).
+    #[serde(rename = "oauthbearer")]
+    Oauthbearer,
+    /// Redshift's SHA-256 challenge.
+    #[serde(rename = "redshift-digest")]
+    RedshiftDigest,
+    /// Redshift's login with the token of an identity provider.
+    #[serde(rename = "redshift-token")]
+    RedshiftToken,
+}
+
+impl Method {
+    /// The word in settings and faults.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Password => "password",
+            Self::Md5 => "md5",
+            Self::ScramSha256 => "scram-sha-256",
+            Self::ScramSha256Plus => "scram-sha-256-plus",
+            Self::Oauthbearer => "oauthbearer",
+            Self::RedshiftDigest => "redshift-digest",
+            Self::RedshiftToken => "redshift-token",
+        }
+    }
 }
 
 /// PostgreSQL itself.
 pub const POSTGRESQL: Kind = Kind {
     name: "postgresql",
     dialect: Dialect::Postgres,
-    protocol: Protocol::Postgres(Flavor { database_defaults_to_user: true, startup_parameters: &[] }),
+    protocol: Protocol::Postgres(Flavor {
+        database_defaults_to_user: true,
+        startup_parameters: &[],
+        foreign_parameters: redshift::STARTUP_PARAMETERS,
+        methods: &[Method::None, Method::Password, Method::Md5, Method::ScramSha256, Method::ScramSha256Plus, Method::Oauthbearer],
+    }),
     default_port: 5432,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::Method;
+
+    #[test]
+    fn a_method_is_shown_as_it_is_written() {
+        let all = [
+            Method::None,
+            Method::Password,
+            Method::Md5,
+            Method::ScramSha256,
+            Method::ScramSha256Plus,
+            Method::Oauthbearer,
+            Method::RedshiftDigest,
+            Method::RedshiftToken,
+        ];
+        for method in all {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+        }
+    }
+}

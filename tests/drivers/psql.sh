@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A session of psql: prepared statements, COPY both ways, a cancel, an error inside a transaction.
-# Usage: psql.sh HOST PORT [DATABASE [USER]]; prints `ok NAME` for each, exits non-zero at the first failure.
+# A session of psql.
+# Usage: psql.sh HOST PORT [DATABASE [USER]]; prints `ok psql PART` for each, ends with 1 at the first failure.
 set -euo pipefail
 
 export PGHOST=$1 PGPORT=$2 PGDATABASE=${3:-demo} PGUSER=${4:-dbt_runner} PGPASSWORD=unused PGCONNECT_TIMEOUT=10
@@ -70,19 +70,41 @@ SQL
     expect "cancel" $'running\nCancel request sent\nERROR:  57014' "$(cat "$scratch/cancel")"
 }
 
-error_in_transaction() {
-    expect "error in a transaction" $'ERROR:  22012\nERROR:  25P02\n3' "$("${psql[@]}" 2>&1 <<'SQL'
-\set VERBOSITY sqlstate
+# A refusal is an error like any other: the transaction fails, a savepoint brings it back.
+error_in_a_transaction() {
+    local name=$1 sqlstate=$2 statement=$3
+    expect "$name" "ERROR:  $sqlstate"$'\nERROR:  25P02\n3' "$("${psql[@]}" 2>&1 <<SQL
+\\set VERBOSITY sqlstate
 begin;
-select 1 / 0;
+savepoint before;
+$statement;
 select 2;
-rollback;
+rollback to savepoint before;
 select 3;
+commit;
 SQL
     )"
 }
 
+# With FETCH_COUNT psql declares a cursor and fetches from it.
+cursor() {
+    expect "cursor" 10000 "$("${psql[@]}" --variable=FETCH_COUNT=1000 --command="select generate_series(1, 10000)" | sort -u | wc -l)"
+}
+
+large_result() {
+    expect "large result" 100000 "$("${psql[@]}" --command="select n, repeat('x', 100) from generate_series(1, 100000) as n" | wc -l)"
+}
+
+# psql 15 has no parameters: a text of 5 MB.
+large_statement() {
+    expect "large statement" 5000000 "$({ printf "select length('"; head -c 5000000 /dev/zero | tr '\0' x; printf "');\n"; } | "${psql[@]}")"
+}
+
 prepared_statements
+cursor
 copy_in_and_out
 cancel
-error_in_transaction
+error_in_a_transaction "error in a transaction" 22012 "select 1 / 0"
+error_in_a_transaction "refusal" 42501 "select * from finance.salaries"
+large_result
+large_statement

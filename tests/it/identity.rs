@@ -9,7 +9,7 @@ use tollhouse::dev::write_certificates;
 
 use crate::support::http::metric;
 use crate::support::proxy::{ALLOW_ALL, Proxy};
-use crate::support::warehouse::{free_port, settings, warehouse};
+use crate::support::warehouse::{settings, silent_port, warehouse};
 use crate::support::{eventually, within};
 
 /// A client of a proxy with this configuration gets no session, for this reason and no other.
@@ -84,7 +84,8 @@ async fn a_token_that_the_issuer_did_not_sign_is_refused() {
 
 #[tokio::test]
 async fn an_issuer_that_cannot_be_reached_or_is_none_is_told_apart() {
-    let nobody = format!("https://localhost:{}/discovery", free_port());
+    let (_silent, port) = silent_port();
+    let nobody = format!("https://localhost:{port}/discovery");
     refuses(|config| config["identities"][0]["discovery_uri"] = json!(nobody), "issuer-unreachable", "28000").await;
     let another = format!("{}/oauth/.well-known/openid-configuration", warehouse().stand.base());
     refuses(|config| config["identities"][0]["discovery_uri"] = json!(another), "issuer-invalid", "28000").await;
@@ -92,7 +93,8 @@ async fn an_issuer_that_cannot_be_reached_or_is_none_is_told_apart() {
 
 #[tokio::test]
 async fn an_exchange_that_cannot_be_reached_or_refuses_is_told_apart() {
-    let nobody = format!("https://localhost:{}/1.0/sign", free_port());
+    let (_silent, port) = silent_port();
+    let nobody = format!("https://localhost:{port}/1.0/sign");
     refuses(|config| config["targets"][0]["credential"][1]["url"] = json!(nobody), "exchange-unreachable", "28000").await;
     refuses(|config| config["targets"][0]["credential"][1]["common_name"] = "postgres".into(), "exchange-refused", "28000").await;
     let none = format!("{}/kubernetes", warehouse().stand.base());
@@ -101,7 +103,8 @@ async fn an_exchange_that_cannot_be_reached_or_refuses_is_told_apart() {
 
 #[tokio::test]
 async fn a_warehouse_that_is_down_is_unreachable() {
-    refuses(|config| config["targets"][0]["port"] = free_port().into(), "target-unreachable", "08001").await;
+    let (_silent, port) = silent_port();
+    refuses(|config| config["targets"][0]["port"] = port.into(), "target-unreachable", "08001").await;
 }
 
 #[tokio::test]
@@ -141,6 +144,23 @@ async fn a_token_that_appears_later_is_taken_without_a_restart() {
     eventually(|| async { config.connect(tokio_postgres::NoTls).await.ok().map(|_| ()) }).await;
     let evidence = proxy.stop().await;
     assert_eq!(evidence.of_kind("credential-exchanged").len(), 1);
+}
+
+#[tokio::test]
+async fn a_credential_is_renewed_before_it_expires_and_open_sessions_go_on() {
+    let proxy = Proxy::with(ALLOW_ALL, |config| config["targets"][0]["credential"][1]["lifetime"] = "3s".into()).await;
+    let first = proxy.client().await;
+    eventually(|| async {
+        proxy.client().await;
+        (proxy.records_of("credential-exchanged").len() >= 2).then_some(())
+    })
+    .await;
+    within(first.simple_query("select 1")).await.unwrap();
+    let evidence = proxy.stop().await;
+    let mut ids = evidence.texts("credential-exchanged", "credential");
+    ids.dedup();
+    assert_eq!(ids.len(), evidence.of_kind("credential-exchanged").len());
+    assert!(evidence.of_kind("session-refused").is_empty());
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::evidence::Evidence;
+use crate::support::program::Program;
 use crate::support::proxy::{ALLOW_ALL, Proxy};
 use crate::support::warehouse::warehouse;
-use crate::support::wire::message;
+use crate::support::wire::{Wire, message, query};
 use crate::support::within;
 
 /// How every JWT begins: `{"alg":` or `{"typ":` in base64url.
@@ -71,6 +72,20 @@ async fn no_token_and_no_key_stands_in_any_file_of_the_proxy() {
     for page in [config, metrics] {
         assert!(!secrets.iter().any(|secret| page.contains(secret)), "{page}");
     }
+}
+
+#[tokio::test]
+async fn no_token_and_no_key_stands_in_the_most_talkative_log() {
+    let program = Program::start(ALLOW_ALL, ":", |config| config["log"]["level"] = "trace".into()).await;
+    let mut wire = Wire::log_in(program.address).await;
+    wire.ask(&query("select 1")).await;
+    let evidence = program.terminate().await;
+    let log = std::fs::read(evidence.directory.path().join("program.log")).unwrap();
+    assert!(contains(&log, "draining") && contains(&log, "DEBUG"), "{}", String::from_utf8_lossy(&log));
+    let token = warehouse().stand.cluster().projected_token().unwrap();
+    let keys = key_lines(&warehouse().stand.directory);
+    let secrets: Vec<&str> = keys.iter().map(String::as_str).chain(token.expose().split('.')).chain(JWT_BEGINNINGS).collect();
+    assert_absent(&evidence, &secrets);
 }
 
 /// A warehouse that asks for the password in clear, keeps it, and says no.

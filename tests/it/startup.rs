@@ -72,7 +72,7 @@ async fn what_is_no_startup_packet_is_refused_at_its_first_eight_bytes() {
         ("TLS without asking", b"\x16\x03\x01\x02\0\x01\0\x01\xfc".to_vec(), "startup-invalid"),
         ("protocol 2.0", startup_of_version(2 << 16, GOOD), "protocol-version"),
         ("protocol 4.0", startup_of_version(4 << 16, GOOD), "protocol-version"),
-        ("a short cancel request", untyped(b"\x04\xd2\x16\x2e\0\0\0\x01"), "protocol-version"),
+        ("a short cancel request", untyped(b"\x04\xd2\x16\x2e\0\0\0\x01"), "startup-invalid"),
         ("an SSLRequest with more inside", untyped(b"\x04\xd2\x16\x2fmore"), "protocol-version"),
         ("no user", startup(&[("database", "demo")]), "startup-invalid"),
         ("an empty user", startup(&[("user", ""), ("database", "demo")]), "startup-invalid"),

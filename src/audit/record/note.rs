@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Definition, Kind, PrincipalFields, Record, rfc3339};
+use super::{ClientFields, Definition, Kind, PrincipalFields, Record, rfc3339};
 use crate::audit::log::Note;
 use crate::fault::Reason;
 
@@ -29,8 +29,8 @@ enum NoteFields<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<&'a str>,
         listener: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        client_address: Option<String>,
+        #[serde(flatten)]
+        client: ClientFields<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         client_user: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,16 +44,6 @@ enum NoteFields<'a> {
         expires_at: String,
         target: &'a str,
         principal: PrincipalFields<'a>,
-    },
-    CredentialRefused {
-        exchange: &'a str,
-        reason: &'static str,
-        target: &'a str,
-        principal: PrincipalFields<'a>,
-    },
-    IdentityFailed {
-        source: &'a str,
-        reason: &'static str,
     },
     PolicyLoaded {
         revision: &'a str,
@@ -82,11 +72,11 @@ pub(in crate::audit) fn record(note: &Note<'_>) -> (Record, Option<Definition>) 
             let fields = NoteFields::SessionEnded { session, end, executions, denied, bytes_to_target, bytes_to_client, duration_us };
             (Kind::SessionEnded, fields)
         }
-        Note::SessionRefused { reason, about, listener, client_address, client_user, database, principal } => {
-            let client_address = client_address.map(|address| address.to_string());
+        Note::SessionRefused { reason, about, listener, client, client_user, database, principal } => {
+            let client = ClientFields::new(client);
             let principal = principal.map(PrincipalFields::new);
             let reason = code(reason);
-            let fields = NoteFields::SessionRefused { reason, about, listener, client_address, client_user, database, principal };
+            let fields = NoteFields::SessionRefused { reason, about, listener, client, client_user, database, principal };
             (Kind::SessionRefused, fields)
         }
         Note::CredentialExchanged { exchange, credential, expires_at, target, principal } => {
@@ -94,11 +84,6 @@ pub(in crate::audit) fn record(note: &Note<'_>) -> (Record, Option<Definition>) 
             let fields = NoteFields::CredentialExchanged { exchange, credential, expires_at, target: &target.name, principal };
             (Kind::CredentialExchanged, fields)
         }
-        Note::CredentialRefused { exchange, reason, target, principal } => {
-            let (reason, principal) = (code(reason), PrincipalFields::new(principal));
-            (Kind::CredentialRefused, NoteFields::CredentialRefused { exchange, reason, target: &target.name, principal })
-        }
-        Note::IdentityFailed { source, reason } => (Kind::IdentityFailed, NoteFields::IdentityFailed { source, reason: code(reason) }),
         Note::PolicyLoaded { revision, policies } => (Kind::PolicyLoaded, NoteFields::PolicyLoaded { revision, policies }),
         Note::PolicyRejected { in_force, problems } => {
             let problems = problems.iter().map(|problem| Cow::Owned(problem.to_string())).collect();

@@ -171,7 +171,7 @@ async fn an_exchanged_token_may_itself_be_the_password() {
     let mut with_password = steps(&rig, |steps| steps[0]["audience"] = json!("warehouse"));
     with_password[1] = Step::TokenAsPassword {};
     let credential = run(&with_password, &rig.proof()).await.unwrap();
-    let Login::Password(password) = &credential.login else { panic!("{credential:?}") };
+    let Login::Token(password) = &credential.login else { panic!("{credential:?}") };
     assert_eq!(password.expose().split('.').count(), 3);
     assert_ne!(password.expose(), rig.token().expose());
     assert!(!credential.id.starts_with("token_as_password"), "its jti names it: {}", credential.id);

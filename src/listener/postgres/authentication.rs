@@ -2,15 +2,16 @@
 //!
 //! Source: PostgreSQL 18 documentation, sections 54.2.1 and 54.3.1.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncWriteExt;
 
 use super::message::{Fields, put_string, write};
-use super::scram::{MECHANISM, Verifier};
+use super::scram::{Binding, MECHANISM, MECHANISM_PLUS, Verifier};
 use super::startup::Wire;
 use super::wire::WireError;
+use crate::audit::ClientFacts;
 use crate::fault::{Fault, Reason};
 use crate::secret::Secret;
 
@@ -19,8 +20,12 @@ const SASL_BYTES_MAX: usize = 2048;
 
 /// How a client shows that it may use the listener.
 pub(super) enum Authentication {
-    /// It reached the listener's loopback address.
+    /// It reached the listener's loopback address or socket.
     Trust,
+    /// It has a certificate that the listener verified.
+    Certificate,
+    /// Its process is one of these users'.
+    Peer(Vec<u32>),
     /// It knows the secret in this file, which is read for each login.
     Scram(PathBuf),
 }
@@ -29,11 +34,21 @@ pub(super) enum Authentication {
 ///
 /// # Errors
 /// `ClientAuthentication`, or the client breaks the protocol or is gone.
-pub(super) async fn authenticate(wire: &mut Wire, authentication: &Authentication) -> Result<(), Fault> {
-    let file = match authentication {
-        Authentication::Trust => return Ok(()),
-        Authentication::Scram(file) => file,
-    };
+pub(super) async fn authenticate(wire: &mut Wire, authentication: &Authentication, client: &ClientFacts) -> Result<(), Fault> {
+    match authentication {
+        Authentication::Trust => Ok(()),
+        Authentication::Certificate if wire.from.peer_certificate().is_some() => Ok(()),
+        Authentication::Certificate => Err(failed().about("a client certificate is needed")),
+        Authentication::Peer(users) => match client.process {
+            Some(process) if users.contains(&process.user_id) => Ok(()),
+            Some(process) => Err(failed().about(format!("uid {} is not among the listener's", process.user_id))),
+            None => Err(failed().about("the kernel does not say whose process the client is")),
+        },
+        Authentication::Scram(file) => scram_by(wire, file).await,
+    }
+}
+
+async fn scram_by(wire: &mut Wire, file: &Path) -> Result<(), Fault> {
     let unusable = |error| failed().about("the listener's secret file cannot be used").because(error);
     let secret = Secret::<String>::read(file).await.map_err(unusable)?;
     scram(wire, &secret).await
@@ -45,7 +60,12 @@ fn failed() -> Fault {
 
 async fn scram(wire: &mut Wire, secret: &Secret<String>) -> Result<(), Fault> {
     let verifier = Verifier::new(secret).map_err(|error| failed().because(error))?;
+    // Bound to our certificate, a login cannot be relayed by somebody who has another one.
+    let end_point = wire.from.end_point();
     send(wire, 10, |body| {
+        if end_point.is_some() {
+            put_string(body, MECHANISM_PLUS.as_bytes());
+        }
         put_string(body, MECHANISM.as_bytes());
         body.put_u8(0);
     })
@@ -54,10 +74,16 @@ async fn scram(wire: &mut Wire, secret: &Secret<String>) -> Result<(), Fault> {
     let mut fields = Fields(&first);
     let mechanism = fields.string().ok_or_else(failed)?;
     let length = fields.int32().ok_or_else(failed)?;
-    if mechanism != MECHANISM.as_bytes() || usize::try_from(length) != Ok(fields.0.len()) {
+    let binding = match (&end_point, mechanism == MECHANISM_PLUS.as_bytes()) {
+        (Some(hash), true) => Binding::EndPoint(hash),
+        (Some(_), false) => Binding::Declined,
+        (None, _) => Binding::NotOffered,
+    };
+    let is_offered = mechanism == MECHANISM.as_bytes() || matches!(binding, Binding::EndPoint(_));
+    if !is_offered || usize::try_from(length) != Ok(fields.0.len()) {
         return Err(failed().about("not SCRAM-SHA-256"));
     }
-    let challenge = verifier.challenge(text(fields.0)?).map_err(|error| failed().because(error))?;
+    let challenge = verifier.challenge(text(fields.0)?, binding).map_err(|error| failed().because(error))?;
     send(wire, 11, |body| body.extend_from_slice(challenge.server_first.as_bytes())).await?;
     let last = receive(wire).await?;
     let proof = verifier.finish(&challenge, text(&last)?).map_err(|error| failed().because(error))?;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::message::Severity;
 use super::names::{Binding, Name, Names};
 use super::settings::ServerSettings;
 use crate::audit::{Outcome, Status};
@@ -27,7 +28,7 @@ pub(super) enum Expected {
     /// RowDescription or NoData.
     Describe,
     /// CloseComplete.
-    Close,
+    Close(Closing),
     /// The reply to Execute.
     Execute(Running),
     /// Everything up to ReadyForQuery, for a simple query or a FunctionCall.
@@ -38,6 +39,19 @@ pub(super) enum Expected {
     Refusal(Bytes),
     /// No reply: the client began to send COPY data here.
     CopyData,
+    /// No reply: the client sent something else here before its COPY data had ended.
+    BrokenCopyData,
+}
+
+/// Prepared statements or portals that are gone once the server says so.
+#[derive(Debug, Clone)]
+pub(super) enum Closing {
+    /// One prepared statement.
+    Statement(Name, Binding),
+    /// Every prepared statement.
+    Statements(Binding),
+    /// One portal.
+    Portal(Name, Binding),
 }
 
 /// An execution whose reply is under way.
@@ -47,12 +61,19 @@ pub(super) struct Running {
     data_rows: u64,
     bytes: u64,
     sqlstate: Option<String>,
+    closing: Vec<Closing>,
 }
 
 impl Running {
     /// A permitted execution, about to be forwarded.
     pub(super) fn new(permit: Permit) -> Self {
-        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None }
+        Self { permit, tagged_rows: None, data_rows: 0, bytes: 0, sqlstate: None, closing: Vec::new() }
+    }
+
+    /// What is gone once this has succeeded.
+    pub(super) fn closes(mut self, closing: Vec<Closing>) -> Self {
+        self.closing = closing;
+        self
     }
 
     fn finish(self, how: Finish) {
@@ -93,11 +114,14 @@ pub(super) struct Flow {
     pub(super) portals: Names,
     /// What the server has reported of its settings.
     pub(super) settings: ServerSettings,
-    /// How many errors the server has reported.
-    pub(super) errors: u64,
+    /// How many messages were sent behind which the server reads on after an error: Sync, and simple requests.
+    pub(super) boundaries: u64,
     discarding: bool,
     copy_in: bool,
+    /// Whether the server takes COPY data: it has asked for it, and the copy has not ended.
+    copying: bool,
     transaction: u8,
+    farewell: Option<String>,
 }
 
 impl Flow {
@@ -108,10 +132,12 @@ impl Flow {
             statements: Names::default(),
             portals: Names::default(),
             settings,
-            errors: 0,
+            boundaries: 0,
             discarding: false,
             copy_in: false,
+            copying: false,
             transaction: b'I',
+            farewell: None,
         }
     }
 
@@ -123,6 +149,11 @@ impl Flow {
     /// Whether the server owes nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// The SQLSTATE with which the server has ended the session, once it has: the client knows then why.
+    pub(super) fn farewell(&self) -> Option<&str> {
+        self.farewell.as_deref()
     }
 
     /// Whether reading from the client has to wait.
@@ -156,9 +187,15 @@ impl Flow {
         self.discarding = true;
     }
 
+    /// Notes that the server reads on behind the message just noted, whatever becomes of it.
+    pub(super) fn pass_boundary(&mut self) {
+        self.boundaries += 1;
+    }
+
     /// Notes a Sync about to be forwarded.
     pub(super) fn expect_sync(&mut self) {
         self.discarding = false;
+        self.pass_boundary();
         // In the midst of COPY FROM STDIN the server ignores Sync (section 54.2.6).
         if !self.copy_in {
             self.queue.push_back(Expected::Sync);
@@ -173,6 +210,17 @@ impl Flow {
         }
     }
 
+    /// Notes that the client sends something else before its COPY data has ended. False if the server is known to take
+    /// COPY data: it would ignore a Sync and swallow anything else, and the replies behind could not be told apart.
+    ///
+    /// After a copy that failed there is nothing wrong with it: clients stop in the midst of their data then.
+    pub(super) fn break_copy_data(&mut self) -> bool {
+        if !self.copying && !self.queue.is_empty() {
+            self.queue.push_back(Expected::BrokenCopyData);
+        }
+        !self.copying
+    }
+
     /// Takes in a message of the server: its type, its whole length, and its body as far as `peek` holds it.
     pub(super) fn reply(&mut self, kind: u8, length: u64, peek: &Peek<'_>) -> Fate {
         if let Some(Expected::Execute(running) | Expected::Query(running)) = self.queue.front_mut() {
@@ -182,8 +230,8 @@ impl Flow {
             }
         }
         let fate = self.settle(kind, peek);
-        // The mark of COPY data has done its duty once it is the first in the queue.
-        while matches!(self.queue.front(), Some(Expected::CopyData)) {
+        // The marks of COPY data have done their duty once they are the first in the queue.
+        while matches!(self.queue.front(), Some(Expected::CopyData | Expected::BrokenCopyData)) {
             self.queue.pop_front();
         }
         fate
@@ -199,7 +247,8 @@ impl Flow {
             (b'1' | b'2' | b'3' | b'n' | b'T', _) => self.acknowledged(kind),
             (b'C' | b's' | b'I', _) => self.executed(kind, peek),
             (b'G', _) => self.copy_in_started(),
-            (b'E', Peek::Error(sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Error, sqlstate)) => self.failed(*sqlstate),
+            (b'E', Peek::Error(Severity::Fatal, sqlstate)) => self.ended(*sqlstate),
             (b'Z', Peek::Transaction(status)) => self.ready(*status),
             _ => Fate::OutOfStep,
         }
@@ -211,7 +260,11 @@ impl Flow {
             (b'T', Some(Expected::Query(_))) => return Fate::Forward,
             (b'1', Some(Expected::Parse(name, binding))) => self.statements.confirm(name, *binding),
             (b'2', Some(Expected::Bind(name, binding))) => self.portals.confirm(name, *binding),
-            (b'3', Some(Expected::Close)) | (b'n' | b'T', Some(Expected::Describe)) => {}
+            (b'3', Some(Expected::Close(closing))) => {
+                let closing = closing.clone();
+                self.close(&closing);
+            }
+            (b'n' | b'T', Some(Expected::Describe)) => {}
             _ => return Fate::OutOfStep,
         }
         self.queue.pop_front();
@@ -219,6 +272,7 @@ impl Flow {
     }
 
     fn executed(&mut self, kind: u8, peek: &Peek<'_>) -> Fate {
+        self.copying = false;
         match self.queue.front_mut() {
             Some(Expected::Query(running)) if kind != b's' => {
                 if let Peek::Tag(Some(rows)) = peek {
@@ -232,6 +286,7 @@ impl Flow {
                 }
                 self.copy_in = false;
                 if let Some(Expected::Execute(running)) = self.queue.pop_front() {
+                    self.close_what_was_dropped(&running);
                     running.finish(Finish::Replied);
                 }
                 Fate::Forward
@@ -240,9 +295,27 @@ impl Flow {
         }
     }
 
+    fn close_what_was_dropped(&mut self, running: &Running) {
+        if running.sqlstate.is_none() {
+            running.closing.iter().for_each(|closing| self.close(closing));
+        }
+    }
+
+    fn close(&mut self, closing: &Closing) {
+        match closing {
+            Closing::Statement(name, through) => self.statements.close(name, *through),
+            Closing::Statements(through) => self.statements.close_all(*through),
+            Closing::Portal(name, through) => self.portals.close(name, *through),
+        }
+    }
+
     /// The server waits for COPY data. In the extended protocol it ignores every Sync until the data ends, and clients
     /// such as libpq have sent one already.
     fn copy_in_started(&mut self) -> Fate {
+        if self.queue.iter().any(|expected| matches!(expected, Expected::BrokenCopyData)) {
+            return Fate::OutOfStep;
+        }
+        self.copying = true;
         match self.queue.front() {
             Some(Expected::Query(_)) => Fate::Forward,
             Some(Expected::Execute(_)) => {
@@ -261,14 +334,14 @@ impl Flow {
     }
 
     fn failed(&mut self, sqlstate: Option<&str>) -> Fate {
-        self.errors += 1;
         self.copy_in = false;
+        self.copying = false;
         match self.queue.front_mut() {
             Some(Expected::Query(running)) => {
                 running.sqlstate = Some(sqlstate.unwrap_or_default().to_owned());
                 Fate::Forward
             }
-            // A failing commit, or the server is going away.
+            // A failing commit.
             Some(Expected::Sync) | None => Fate::Forward,
             Some(Expected::Refusal(_)) => match self.queue.pop_front() {
                 Some(Expected::Refusal(ours)) => {
@@ -285,11 +358,34 @@ impl Flow {
                 self.skip_to_sync();
                 Fate::Forward
             }
-            Some(Expected::Parse(..) | Expected::Bind(..) | Expected::Describe | Expected::Close | Expected::CopyData) => {
+            Some(
+                Expected::Parse(..)
+                | Expected::Bind(..)
+                | Expected::Describe
+                | Expected::Close(_)
+                | Expected::CopyData
+                | Expected::BrokenCopyData,
+            ) => {
                 self.skip_to_sync();
                 Fate::Forward
             }
         }
+    }
+
+    /// The server ends the session: what it was at has failed, and what it was asked for behind that it will not run.
+    fn ended(&mut self, sqlstate: Option<&str>) -> Fate {
+        let sqlstate = sqlstate.unwrap_or_default();
+        self.farewell = Some(sqlstate.to_owned());
+        if let Some(Expected::Execute(mut running) | Expected::Query(mut running)) = self.queue.pop_front() {
+            running.sqlstate = Some(sqlstate.to_owned());
+            running.finish(Finish::Replied);
+        }
+        for expected in self.queue.drain(..) {
+            if let Expected::Execute(running) | Expected::Query(running) = expected {
+                running.finish(Finish::Skipped);
+            }
+        }
+        Fate::Forward
     }
 
     /// What the server throws away after an error, we do too: all until Sync.
@@ -301,12 +397,9 @@ impl Flow {
                     return;
                 }
                 Expected::Execute(running) | Expected::Query(running) => running.finish(Finish::Skipped),
-                Expected::Parse(..)
-                | Expected::Bind(..)
-                | Expected::Describe
-                | Expected::Close
-                | Expected::Refusal(_)
-                | Expected::CopyData => {}
+                Expected::Parse(name, binding) => self.statements.reject(&name, binding),
+                Expected::Bind(name, binding) => self.portals.reject(&name, binding),
+                Expected::Describe | Expected::Close(_) | Expected::Refusal(_) | Expected::CopyData | Expected::BrokenCopyData => {}
             }
         }
         self.discarding = true;
@@ -316,6 +409,7 @@ impl Flow {
         self.transaction = status;
         match self.queue.pop_front() {
             Some(Expected::Query(running)) => {
+                self.close_what_was_dropped(&running);
                 running.finish(Finish::Replied);
                 Fate::Forward
             }
@@ -333,8 +427,8 @@ pub(super) enum Peek<'a> {
     Tag(Option<u64>),
     /// A ParameterStatus body.
     Setting(&'a [u8]),
-    /// The SQLSTATE of an error.
-    Error(Option<&'a str>),
+    /// How grave an error is, and its SQLSTATE.
+    Error(Severity, Option<&'a str>),
     /// The transaction status of ReadyForQuery.
     Transaction(u8),
 }

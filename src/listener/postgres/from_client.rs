@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::flow::{Expected, Running};
+use super::flow::{Closing, Expected, Running};
 use super::message::{Fields, HEADER_BYTES};
 use super::names::{Name, Prepared};
 use super::refuse::{self, Probe};
@@ -32,6 +32,8 @@ pub(super) struct FromClient<'a> {
     around: &'a Surroundings,
     context: Context,
     copying: bool,
+    /// Whether the last CopyData was not followed by its end yet.
+    amid_copy_data: bool,
 }
 
 /// Whether the session goes on after a message.
@@ -51,7 +53,7 @@ impl<'a> FromClient<'a> {
     ) -> Self {
         let limits = around.limits.sql();
         let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
-        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false }
+        Self { reader, to, out: BytesMut::new(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 
     /// Relays until the client has terminated the session; then it waits for the server to close.
@@ -79,6 +81,7 @@ impl<'a> FromClient<'a> {
             return Err(Fault::new(Reason::MessageTooLarge).about("limits.message_size"));
         }
         let copying = std::mem::replace(&mut self.copying, matches!(kind, b'd' | b'c' | b'f'));
+        self.keep_to_copy_data(kind)?;
         match kind {
             b'X' => {
                 self.relay(HEADER_BYTES + length).await?;
@@ -113,12 +116,30 @@ impl<'a> FromClient<'a> {
         Ok(Next::Message)
     }
 
+    /// Follows the client's COPY data to its end (CopyDone or CopyFail); Flush and Terminate may come amid it.
+    fn keep_to_copy_data(&mut self, kind: u8) -> Result<(), Fault> {
+        let was_amid = self.amid_copy_data;
+        self.amid_copy_data = kind == b'd' || (was_amid && matches!(kind, b'H' | b'X'));
+        let broken = was_amid && !matches!(kind, b'd' | b'c' | b'f' | b'H' | b'X');
+        if broken && !self.shared.flow().break_copy_data() {
+            return Err(violation("another message in the midst of COPY data"));
+        }
+        Ok(())
+    }
+
     async fn query(&mut self, length: usize) -> Result<(), Fault> {
         let message = self.take(length).await?;
         let text = only_string(message.body()).ok_or_else(|| violation("a malformed Query"))?;
         let prepared = self.context.read(text, &self.shared.flow());
+        if prepared.prepares() && self.holds_too_many() {
+            self.refuse_prepared(b'Q');
+            return Ok(());
+        }
         match self.admit(&prepared, Protocol::Simple).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'Q', &refuse::error(&refusal)),
         }
         Ok(())
@@ -130,9 +151,8 @@ impl<'a> FromClient<'a> {
         let (Some(name), Some(text)) = (fields.string(), fields.string()) else {
             return Err(violation("a malformed Parse"));
         };
-        if self.shared.flow().statements.len() >= self.around.limits.prepared_statements_max {
-            let fault = Fault::new(Reason::TooManyPrepared).about("limits.prepared_statements_max");
-            self.refuse(b'P', &refuse::unrecorded(&fault));
+        if self.holds_too_many() {
+            self.refuse_prepared(b'P');
             return Ok(());
         }
         let prepared = Arc::new(self.context.read(text, &self.shared.flow()));
@@ -141,8 +161,8 @@ impl<'a> FromClient<'a> {
             return Ok(());
         }
         let mut flow = self.shared.flow();
-        let (name, errors) = (Name::new(name), flow.errors);
-        let binding = flow.statements.bind(name.clone(), prepared, errors);
+        let (name, boundaries) = (Name::new(name), flow.boundaries);
+        let binding = flow.statements.bind(name.clone(), prepared, boundaries);
         flow.expect(Expected::Parse(name, binding));
         drop(flow);
         self.out.extend_from_slice(&message.bytes);
@@ -160,9 +180,9 @@ impl<'a> FromClient<'a> {
         let (portal, name) = (Name::new(portal), Name::new(name));
         {
             let mut flow = self.shared.flow();
-            let errors = flow.errors;
-            let prepared = statement::any_of(flow.statements.find(&name, errors));
-            let binding = flow.portals.bind(portal.clone(), prepared, errors);
+            let boundaries = flow.boundaries;
+            let prepared = statement::any_of(flow.statements.find(&name, boundaries));
+            let binding = flow.portals.bind(portal.clone(), prepared, boundaries);
             flow.expect(Expected::Bind(portal, binding));
         }
         self.relay(HEADER_BYTES + length).await
@@ -173,7 +193,7 @@ impl<'a> FromClient<'a> {
         let portal = Fields(message.body()).string().ok_or_else(|| violation("a malformed Execute"))?;
         let prepared = {
             let flow = self.shared.flow();
-            statement::any_of(flow.portals.find(&Name::new(portal), flow.errors))
+            statement::any_of(flow.portals.find(&Name::new(portal), flow.boundaries))
         };
         match self.admit(&prepared, Protocol::Extended).await {
             Ok(permit) => self.forward(permit, Expected::Execute, &prepared, &message.bytes),
@@ -189,13 +209,13 @@ impl<'a> FromClient<'a> {
             return Err(violation("a malformed Describe or Close"));
         };
         let mut flow = self.shared.flow();
-        match (kind, what) {
-            (b'C', b'S') => flow.statements.close(&Name::new(name)),
-            (b'C', b'P') => flow.portals.close(&Name::new(name)),
-            (_, b'S' | b'P') => {}
+        let expected = match (kind, what) {
+            (b'C', b'S') => Expected::Close(Closing::Statement(Name::new(name), flow.statements.newest())),
+            (b'C', b'P') => Expected::Close(Closing::Portal(Name::new(name), flow.portals.newest())),
+            (_, b'S' | b'P') => Expected::Describe,
             _ => return Err(violation("a malformed Describe or Close")),
-        }
-        flow.expect(if kind == b'C' { Expected::Close } else { Expected::Describe });
+        };
+        flow.expect(expected);
         drop(flow);
         self.out.extend_from_slice(&message.bytes);
         Ok(())
@@ -205,10 +225,24 @@ impl<'a> FromClient<'a> {
         let message = self.take(length).await?;
         let prepared = statement::function_call();
         match self.admit(&prepared, Protocol::FunctionCall).await {
-            Ok(permit) => self.forward(permit, Expected::Query, &prepared, &message.bytes),
+            Ok(permit) => {
+                self.forward(permit, Expected::Query, &prepared, &message.bytes);
+                self.shared.flow().pass_boundary();
+            }
             Err(refusal) => self.refuse(b'F', &refuse::error(&refusal)),
         }
         Ok(())
+    }
+
+    /// Whether the session has as many prepared statements as it may have, counting each that may stand behind a name.
+    fn holds_too_many(&self) -> bool {
+        self.shared.flow().statements.held() >= self.around.limits.prepared_statements_max
+    }
+
+    fn refuse_prepared(&mut self, kind: u8) {
+        let fault = Fault::new(Reason::TooManyPrepared).about("limits.prepared_statements_max");
+        self.refuse(kind, &refuse::unrecorded(&fault));
+        tracing::warn!(session = self.session.facts.id, reason = fault.reason.code(), "a statement was refused");
     }
 
     /// Asks the gate for the right to forward an execution.
@@ -238,7 +272,8 @@ impl<'a> FromClient<'a> {
     /// Forwards an execution; the permit is used up.
     fn forward(&mut self, permit: Permit, wrap: fn(Running) -> Expected, prepared: &Prepared, bytes: &[u8]) {
         let mut flow = self.shared.flow();
-        if flow.expect_execution(Running::new(permit), wrap) {
+        let running = Running::new(permit).closes(statement::closings(&prepared.analysis, &flow));
+        if flow.expect_execution(running, wrap) {
             self.context.admitted(prepared, &mut flow);
             drop(flow);
             self.out.extend_from_slice(bytes);

@@ -4,7 +4,7 @@ use bytes::Buf;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::flow::{Fate, Flow, Peek};
-use super::message::{Fields, HEADER_BYTES, error_field, header, rows_of_tag};
+use super::message::{Fields, HEADER_BYTES, Severity, error_field, header, rows_of_tag};
 use super::session::{Shared, Tally};
 use super::wire::Reader;
 use crate::fault::{Fault, Reason};
@@ -73,8 +73,12 @@ impl<'a> FromServer<'a> {
     }
 
     fn at_end(&self) -> Result<(), Fault> {
-        let quiet = self.shared.flow().is_quiet();
-        if quiet && self.passing == 0 && self.reader.buffer.is_empty() { Ok(()) } else { Err(Fault::new(Reason::TargetClosed)) }
+        let flow = self.shared.flow();
+        match flow.farewell() {
+            Some(sqlstate) => Err(Fault::new(Reason::TargetClosed).about(format!("SQLSTATE {sqlstate}"))),
+            None if flow.is_quiet() && self.passing == 0 && self.reader.buffer.is_empty() => Ok(()),
+            None => Err(Fault::new(Reason::TargetClosed)),
+        }
     }
 
     /// Looks at as many messages as the buffer holds, under one lock.
@@ -126,7 +130,7 @@ fn peek(kind: u8, body: usize, rest: &[u8]) -> Result<Option<Peek<'_>>, Fault> {
         b'C' => Peek::Tag(Fields(there).string().and_then(rows_of_tag)),
         b'S' => Peek::Setting(there),
         b'Z' => Peek::Transaction(Fields(there).byte().ok_or_else(out_of_step)?),
-        b'E' => Peek::Error(error_field(there, b'C').and_then(|code| std::str::from_utf8(code).ok())),
+        b'E' => Peek::Error(Severity::of(there), error_field(there, b'C').and_then(|code| std::str::from_utf8(code).ok())),
         _ => Peek::Nothing,
     }))
 }

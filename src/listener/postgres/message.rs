@@ -14,9 +14,14 @@ pub(super) mod request {
     pub(in super::super) const TLS: u32 = 80_877_103;
     /// GSSENCRequest.
     pub(in super::super) const GSSENC: u32 = 80_877_104;
-    /// Protocol 3.0, the version that we speak in both directions.
-    pub(in super::super) const VERSION_3_0: u32 = 3 << 16;
+    /// A minor version of protocol 3 in the place of a request code.
+    pub(in super::super) const fn version_3(minor: u16) -> u32 {
+        (3 << 16) | minor as u32
+    }
 }
+
+/// Newest minor version of protocol 3 that we know. It differs from 3.0 in the length of cancel keys alone (section 54.1).
+pub(super) const MINOR_VERSION_MAX: u16 = 2;
 
 /// Longest startup packet that PostgreSQL itself reads (`MAX_STARTUP_PACKET_LENGTH` in its source).
 pub(super) const STARTUP_BYTES_MAX: usize = 10_000;
@@ -91,6 +96,17 @@ pub(super) enum Severity {
     Error,
     /// The session ends.
     Fatal,
+}
+
+impl Severity {
+    /// How grave the server says that an error is. Servers before PostgreSQL 9.6 have only the field for people to read,
+    /// which may be translated: what is not known to end the session is taken not to.
+    pub(super) fn of(body: &[u8]) -> Self {
+        match error_field(body, b'V').or_else(|| error_field(body, b'S')) {
+            Some(b"FATAL" | b"PANIC") => Self::Fatal,
+            Some(_) | None => Self::Error,
+        }
+    }
 }
 
 /// Appends the ErrorResponse for a fault: what the client is told, our reason code, the record, the remedy.
@@ -169,6 +185,15 @@ mod tests {
         assert!(String::from_utf8_lossy(error_field(body, b'M').unwrap()).contains("demo.finance.salaries"));
         assert_eq!(error_field(body, b'D'), Some(&b"Reason policy-denied, audit record 1f-7."[..]));
         assert_eq!(error_field(body, b'x'), None);
+    }
+
+    #[test]
+    fn an_error_ends_the_session_when_the_server_says_so_in_the_field_that_is_never_translated() {
+        assert_eq!(Severity::of(b"SFATAL\0VFATAL\0C57P01\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"SPANIK\0VPANIC\0CXX000\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"SFATAL\0VERROR\0C57014\0\0"), Severity::Error);
+        assert_eq!(Severity::of(b"SFATAL\0C57P01\0\0"), Severity::Fatal);
+        assert_eq!(Severity::of(b"\0"), Severity::Error);
     }
 
     #[test]

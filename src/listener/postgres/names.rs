@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dbt::Attribution;
-use crate::sql::{Analysis, Effect};
+use crate::sql::{Analysis, Effect, Session};
 
 /// Longest name that PostgreSQL tells apart (`NAMEDATALEN` - 1); it cuts longer ones, and so do we.
 const NAME_BYTES_MAX: usize = 63;
@@ -24,6 +24,11 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether running it prepares a statement (`PREPARE`).
+    pub(super) fn prepares(&self) -> bool {
+        self.analysis.statements.iter().any(|statement| matches!(statement.session, Session::Prepares { .. }))
+    }
+
     /// Every effect of it.
     pub(super) fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.analysis.statements.iter().flat_map(|statement| &statement.effects)
@@ -47,8 +52,8 @@ pub(super) struct Binding(u64);
 
 struct Candidate {
     binding: Binding,
-    /// How many errors the server had reported when this was sent.
-    errors: u64,
+    /// How many boundaries had been passed when this was sent.
+    boundaries: u64,
     prepared: Arc<Prepared>,
 }
 
@@ -56,49 +61,74 @@ struct Candidate {
 #[derive(Default)]
 pub(super) struct Names {
     entries: HashMap<Name, Vec<Candidate>>,
+    /// Candidates of all names together.
+    held: usize,
     next: u64,
 }
 
 impl Names {
-    /// How many names are known.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// How many bindings are held, over all names.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
-    /// Notes that the client asked for `prepared` behind `name`, when the server had reported `errors` errors.
-    pub(super) fn bind(&mut self, name: Name, prepared: Arc<Prepared>, errors: u64) -> Binding {
+    /// The newest binding there is, of whichever name.
+    pub(super) fn newest(&self) -> Binding {
+        Binding(self.next)
+    }
+
+    /// Notes that the client asked for `prepared` behind `name`, `boundaries` boundaries after its start.
+    pub(super) fn bind(&mut self, name: Name, prepared: Arc<Prepared>, boundaries: u64) -> Binding {
         self.next += 1;
         let binding = Binding(self.next);
-        let candidates = self.entries.entry(name).or_default();
-        match candidates.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.prepared, &prepared) => {
-                last.binding = binding;
-                last.errors = errors;
-            }
-            _ => candidates.push(Candidate { binding, errors, prepared }),
-        }
+        self.entries.entry(name).or_default().push(Candidate { binding, boundaries, prepared });
+        self.held += 1;
         binding
     }
 
     /// The server has confirmed a binding: what stood behind the name before is gone.
     pub(super) fn confirm(&mut self, name: &Name, binding: Binding) {
-        if let Some(candidates) = self.entries.get_mut(name) {
-            candidates.retain(|candidate| candidate.binding >= binding);
+        self.keep(name, |candidate| candidate >= binding);
+    }
+
+    /// The server has refused or skipped a binding: what stood behind the name before stays.
+    pub(super) fn reject(&mut self, name: &Name, binding: Binding) {
+        self.keep(name, |candidate| candidate != binding);
+    }
+
+    /// The server has closed a name; what was bound after `through` came behind that.
+    pub(super) fn close(&mut self, name: &Name, through: Binding) {
+        self.keep(name, |candidate| candidate > through);
+    }
+
+    /// The server has closed all names; what was bound after `through` came behind that.
+    pub(super) fn close_all(&mut self, through: Binding) {
+        self.entries.retain(|_, candidates| {
+            candidates.retain(|candidate| candidate.binding > through);
+            !candidates.is_empty()
+        });
+        self.held = self.entries.values().map(Vec::len).sum();
+    }
+
+    fn keep(&mut self, name: &Name, wanted: impl Fn(Binding) -> bool) {
+        let Some(candidates) = self.entries.get_mut(name) else { return };
+        let before = candidates.len();
+        candidates.retain(|candidate| wanted(candidate.binding));
+        self.held -= before - candidates.len();
+        if candidates.is_empty() {
+            self.entries.remove(name);
         }
     }
 
-    /// Forgets a name that the client closes. Using it again is using an unknown name, which is opaque.
-    pub(super) fn close(&mut self, name: &Name) {
-        self.entries.remove(name);
-    }
-
-    /// What may stand behind a name, the newest last, when the server has reported `errors` errors. Empty: unknown.
+    /// What may stand behind a name, the newest last, `boundaries` boundaries after the start. Empty: unknown.
     ///
-    /// Without an error since the newest binding it is that one alone: should it still fail, the server skips its use too.
-    pub(super) fn find(&self, name: &Name, errors: u64) -> Vec<Arc<Prepared>> {
+    /// Without a boundary since the newest binding it is that one alone: should it fail, the server skips its use too.
+    /// Behind a boundary the server reads on, and runs what stood behind the name before, so that counts as well until
+    /// the server confirms.
+    pub(super) fn find(&self, name: &Name, boundaries: u64) -> Vec<Arc<Prepared>> {
         let Some(candidates) = self.entries.get(name) else { return Vec::new() };
         match candidates.last() {
-            Some(last) if last.errors == errors => vec![Arc::clone(&last.prepared)],
+            Some(last) if last.boundaries == boundaries => vec![Arc::clone(&last.prepared)],
             _ => candidates.iter().map(|candidate| Arc::clone(&candidate.prepared)).collect(),
         }
     }
@@ -115,12 +145,12 @@ mod tests {
         Arc::new(Prepared { sql: sql.into(), analysis: Arc::new(Analysis::default()), dbt: None })
     }
 
-    fn texts(names: &Names, errors: u64) -> Vec<String> {
-        names.find(&Name::new(b"s"), errors).iter().map(|p| p.sql.to_string()).collect()
+    fn texts(names: &Names, boundaries: u64) -> Vec<String> {
+        names.find(&Name::new(b"s"), boundaries).iter().map(|p| p.sql.to_string()).collect()
     }
 
     #[test]
-    fn after_an_error_all_that_may_stand_behind_a_name_counts_until_the_server_confirms() {
+    fn behind_a_boundary_all_that_may_stand_behind_a_name_counts_until_the_server_confirms() {
         let mut names = Names::default();
         let first = names.bind(Name::new(b"s"), prepared("a"), 0);
         names.confirm(&Name::new(b"s"), first);
@@ -142,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_binding_leaves_what_was_there_before() {
+        let mut names = Names::default();
+        let first = names.bind(Name::new(b"s"), prepared("a"), 0);
+        names.confirm(&Name::new(b"s"), first);
+        let second = names.bind(Name::new(b"s"), prepared("b"), 0);
+        names.reject(&Name::new(b"s"), second);
+        assert_eq!((texts(&names, 0), texts(&names, 1)), (vec!["a".to_owned()], vec!["a".to_owned()]));
+        names.reject(&Name::new(b"s"), first);
+        assert_eq!(names.held(), 0);
+    }
+
+    #[test]
     fn names_are_cut_where_the_server_cuts_them() {
         let long = [b'x'; 80];
         assert_eq!(Name::new(&long), Name::new(&long[..63]));
@@ -151,8 +193,9 @@ mod tests {
     fn a_closed_name_is_unknown() {
         let mut names = Names::default();
         names.bind(Name::new(b"s"), prepared("a"), 0);
-        names.close(&Name::new(b"s"));
+        let newest = names.newest();
+        names.close(&Name::new(b"s"), newest);
         assert!(texts(&names, 0).is_empty());
-        assert_eq!(names.len(), 0);
+        assert_eq!(names.held(), 0);
     }
 }

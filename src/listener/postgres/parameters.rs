@@ -4,6 +4,7 @@
 
 use crate::fault::{Fault, Reason};
 use crate::sql::{self, Dialect, Effect};
+use crate::warehouse::postgres::Flavor;
 
 /// What the startup parameters ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -16,14 +17,21 @@ pub(super) struct Asked {
     pub(super) application_name: Option<String>,
 }
 
+/// The parameters that go to the warehouse: all but those of another kind of server, which this one would refuse.
+pub(super) fn passed_on(parameters: &[(String, String)], flavor: &Flavor) -> Vec<(String, String)> {
+    parameters.iter().filter(|(name, _)| !flavor.foreign_parameters.contains(&name.as_str())).cloned().collect()
+}
+
 /// Reads the parameters.
 ///
 /// # Errors
 /// `StartupParameterRefused` for replication and for command-line options that are not `-c name=value`.
-pub(super) fn read(parameters: &[(String, String)], dialect: Dialect) -> Result<Asked, Fault> {
+pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, flavor: &Flavor) -> Result<Asked, Fault> {
     let mut asked = Asked::default();
     for (name, value) in parameters {
         match name.as_str() {
+            // They are about the login, which is ours.
+            name if flavor.startup_parameters.contains(&name) => {}
             "options" => {
                 for (name, value) in split_options(value)? {
                     asked.set(&name, &value, dialect);
@@ -100,13 +108,32 @@ fn split_words(options: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{read, split_words};
+    use super::{passed_on, read, split_words};
     use crate::fault::Reason;
     use crate::sql::{Dialect, Effect};
+    use crate::warehouse::postgres::Flavor;
+    use crate::warehouse::{Protocol, kind};
 
     fn asked(parameters: &[(&str, &str)]) -> Result<super::Asked, Reason> {
-        let owned: Vec<_> = parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        read(&owned, Dialect::Postgres).map_err(|fault| fault.reason)
+        read(&owned(parameters), Dialect::Postgres, &flavor("postgresql")).map_err(|fault| fault.reason)
+    }
+
+    fn owned(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
+        parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn flavor(name: &str) -> Flavor {
+        let Protocol::Postgres(flavor) = kind(name).unwrap().protocol;
+        flavor
+    }
+
+    #[test]
+    fn redshifts_parameters_go_to_redshift_unjudged_and_to_nobody_else() {
+        let parameters = owned(&[("client_protocol_version", "2"), ("token_type", "SUBJECT_TOKEN"), ("application_name", "dbt")]);
+        let redshift = flavor("redshift");
+        assert_eq!(passed_on(&parameters, &redshift), parameters);
+        assert_eq!(read(&parameters, Dialect::Redshift, &redshift).unwrap().effects, []);
+        assert_eq!(passed_on(&parameters, &flavor("postgresql")), owned(&[("application_name", "dbt")]));
     }
 
     #[test]

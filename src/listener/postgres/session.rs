@@ -129,7 +129,8 @@ pub(super) async fn run(
         ended = from_client.run() => ended,
         fault = supervise(&shared, session, around) => Err(fault),
     };
-    let tellable = !from_server.is_inside_message();
+    // Behind the server's own last word, ours would be one too many.
+    let tellable = !from_server.is_inside_message() && shared.flow().farewell().is_none();
     drop(from_client);
     if let Err(fault) = &ended
         && tellable
@@ -177,7 +178,7 @@ async fn drained(shared: &Shared, session: &Session, drain: &Drain) {
         () = until(shared, Flow::is_idle) => return,
         () = drain.reached(Stage::Ending) => {}
     }
-    if let Some(key) = session.key
+    if let Some(key) = &session.key
         && !shared.flow().is_quiet()
     {
         if let Err(fault) = cancel::forward(key, &session.upstream).await {

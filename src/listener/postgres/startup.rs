@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::cancel::Key;
-use super::message::{Fields, STARTUP_BYTES_MAX, put_string, request, write};
+use super::message::{Fields, MINOR_VERSION_MAX, STARTUP_BYTES_MAX, put_string, request, write};
 use super::wire::{Reader, WireError};
 use crate::fault::{Fault, Reason};
 use crate::tls::Acceptor;
 use crate::tls::stream::Stream;
+
+/// The name of PostgreSQL's protocol in ALPN (IANA registry "TLS Application-Layer Protocol Negotiation Protocol IDs").
+pub(super) const ALPN: &[u8] = b"postgresql";
+
+/// The first byte of a TLS connection: a record of type handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// A client connection whose encryption is settled.
 pub(super) type Wire = Reader<Stream>;
@@ -35,6 +40,39 @@ pub(super) struct Startup {
     pub(super) database: Option<String>,
     /// Every other parameter, in the client's order.
     pub(super) parameters: Vec<(String, String)>,
+    /// The protocol that it wants to speak.
+    pub(super) wanted: Wanted,
+}
+
+/// A version of protocol 3 and the protocol options that a client wants.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    minor: u16,
+    /// Names that start with `_pq_.`. We know none of them.
+    options: Vec<String>,
+}
+
+impl Wanted {
+    /// The minor version to ask the server for: what the client wants, as far as we know how to speak it.
+    pub(super) fn minor(&self) -> u16 {
+        self.minor.min(MINOR_VERSION_MAX)
+    }
+
+    /// Appends NegotiateProtocolVersion if the client gets less than it wants; `granted` is the server's minor version.
+    ///
+    /// It belongs before AuthenticationOk (section 54.2.1): only then is known what the server grants.
+    pub(super) fn negotiate(&self, granted: u16, out: &mut BytesMut) {
+        if granted == self.minor && self.options.is_empty() {
+            return;
+        }
+        write(out, b'v', |body| {
+            body.put_u32(request::version_3(granted));
+            body.put_u32(u32::try_from(self.options.len()).unwrap_or(0));
+            for option in &self.options {
+                put_string(body, option.as_bytes());
+            }
+        });
+    }
 }
 
 /// How a listener wants its clients' connections encrypted.
@@ -64,9 +102,9 @@ impl Unopened {
 }
 
 /// Reads up to the startup message or cancel request, going through TLS where both sides want it.
-pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
-    let mut wire = Reader::new(Stream::Plain(socket));
-    let mut asked = Asked::default();
+pub(super) async fn open(stream: Stream, encryption: &Encryption) -> Result<(Opening, Wire), Box<Unopened>> {
+    let mut wire = Reader::new(begin(stream, encryption).await?);
+    let mut asked = Asked { tls: wire.from.is_encrypted(), gssenc: false };
     loop {
         let packet = match packet(&mut wire).await {
             Ok(packet) => packet,
@@ -86,19 +124,38 @@ pub(super) async fn open(socket: TcpStream, encryption: &Encryption) -> Result<(
                 return Err(Unopened::new(fault, Some(wire)));
             }
             Packet::Cancel(key) => return Ok((Opening::Cancel(key), wire)),
-            Packet::Startup { .. } if matches!(encryption, Encryption::Required(_)) && !wire.from.is_encrypted() => {
+            Packet::Startup(_) if matches!(encryption, Encryption::Required(_)) && !wire.from.is_encrypted() => {
                 return Err(Unopened::new(Fault::new(Reason::TlsRequired), Some(wire)));
             }
-            Packet::Startup { startup, unsupported } => {
-                let wire = negotiate(wire, unsupported).await?;
-                return Ok((Opening::Session(startup), wire));
-            }
+            Packet::Startup(startup) => return Ok((Opening::Session(startup), wire)),
         }
     }
 }
 
+/// TLS at once for a client whose first byte begins a handshake (`sslnegotiation=direct`, section 54.2.10).
+///
+/// Such a client must name PostgreSQL's protocol in ALPN, so that no other protocol's client can be made to talk to us.
+async fn begin(stream: Stream, encryption: &Encryption) -> Result<Stream, Box<Unopened>> {
+    let acceptor = match encryption {
+        Encryption::Off => return Ok(stream),
+        Encryption::Offered(acceptor) | Encryption::Required(acceptor) => acceptor,
+    };
+    let Stream::Plain(socket) = stream else { return Ok(stream) };
+    let gone = |fault: Fault| Unopened::new(fault, None);
+    let mut first = [0];
+    socket.peek(&mut first).await.map_err(|error| gone(Fault::new(Reason::ClientClosed).because(error)))?;
+    if first != [TLS_HANDSHAKE] {
+        return Ok(Stream::Plain(socket));
+    }
+    let stream = acceptor.accept(socket).await.map_err(|error| gone(Fault::new(Reason::ClientClosed).because(error)))?;
+    if stream.protocol() == Some(ALPN) {
+        Ok(stream)
+    } else {
+        Err(gone(Fault::new(Reason::ProtocolViolation).about("direct TLS without the protocol `postgresql` in ALPN")))
+    }
+}
+
 /// Each kind of encryption may be asked for once; more often is a peer that plays games.
-#[derive(Default)]
 struct Asked {
     tls: bool,
     gssenc: bool,
@@ -108,12 +165,7 @@ enum Packet {
     Tls,
     Gssenc,
     Cancel(Key),
-    Startup { startup: Startup, unsupported: Option<Unsupported> },
-}
-
-/// What a client asked for beyond protocol 3.0.
-struct Unsupported {
-    options: Vec<String>,
+    Startup(Startup),
 }
 
 async fn answer_tls(wire: Wire, encryption: &Encryption) -> Result<Wire, Box<Unopened>> {
@@ -145,23 +197,6 @@ async fn answer(mut wire: Wire, answer: u8) -> Result<Wire, Box<Unopened>> {
     }
 }
 
-/// Tells a client that asked for more than 3.0 what it gets (NegotiateProtocolVersion).
-async fn negotiate(mut wire: Wire, unsupported: Option<Unsupported>) -> Result<Wire, Box<Unopened>> {
-    let Some(unsupported) = unsupported else { return Ok(wire) };
-    let mut out = BytesMut::new();
-    write(&mut out, b'v', |body| {
-        body.put_u32(request::VERSION_3_0);
-        body.put_u32(u32::try_from(unsupported.options.len()).unwrap_or(0));
-        for option in &unsupported.options {
-            put_string(body, option.as_bytes());
-        }
-    });
-    match wire.from.write_all(&out).await {
-        Ok(()) => Ok(wire),
-        Err(error) => Err(Unopened::new(Fault::new(Reason::ClientClosed).because(error), None)),
-    }
-}
-
 async fn packet(wire: &mut Wire) -> Result<Packet, Fault> {
     wire.fill(8).await.map_err(WireError::by_client)?;
     let mut peek = wire.buffer.as_ref();
@@ -176,9 +211,11 @@ async fn packet(wire: &mut Wire) -> Result<Packet, Fault> {
     match (code, length) {
         (request::TLS, 8) => Ok(Packet::Tls),
         (request::GSSENC, 8) => Ok(Packet::Gssenc),
-        (request::CANCEL, 16) => Key::parse(body).map(Packet::Cancel).ok_or_else(invalid),
-        (code, _) if code >> 16 == 3 => startup(body, code & 0xffff),
-        _ => Err(Fault::new(Reason::ProtocolVersion)),
+        (request::CANCEL, _) => Key::parse(body).map(Packet::Cancel).ok_or_else(invalid),
+        (code, _) => {
+            let [0, 3, minor @ ..] = code.to_be_bytes() else { return Err(Fault::new(Reason::ProtocolVersion)) };
+            startup(body, u16::from_be_bytes(minor)).map(Packet::Startup)
+        }
     }
 }
 
@@ -186,7 +223,7 @@ fn invalid() -> Fault {
     Fault::new(Reason::StartupInvalid)
 }
 
-fn startup(body: &[u8], minor: u32) -> Result<Packet, Fault> {
+fn startup(body: &[u8], minor: u16) -> Result<Startup, Fault> {
     let mut fields = Fields(body);
     let (mut user, mut database, mut parameters, mut options) = (None, None, Vec::new(), Vec::new());
     loop {
@@ -207,8 +244,7 @@ fn startup(body: &[u8], minor: u32) -> Result<Packet, Fault> {
         return Err(invalid());
     }
     let user = user.filter(|user| !user.is_empty()).ok_or_else(|| invalid().about("no user name"))?;
-    let unsupported = (minor > 0 || !options.is_empty()).then_some(Unsupported { options });
-    Ok(Packet::Startup { startup: Startup { user, database, parameters }, unsupported })
+    Ok(Startup { user, database, parameters, wanted: Wanted { minor, options } })
 }
 
 fn text(fields: &mut Fields<'_>) -> Result<String, Fault> {
@@ -218,16 +254,33 @@ fn text(fields: &mut Fields<'_>) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Packet, startup};
+    use bytes::BytesMut;
+
+    use super::startup;
     use crate::fault::Reason;
 
     #[test]
     fn parameters_keep_their_order_and_protocol_options_are_set_apart() {
         let body = b"user\0dbt\0database\0demo\0a\0 1\0_pq_.x\0on\0b\0two\0\0";
-        let Ok(Packet::Startup { startup, unsupported }) = startup(body, 0) else { panic!("not a startup") };
+        let startup = startup(body, 0).unwrap();
         assert_eq!((startup.user.as_str(), startup.database.as_deref()), ("dbt", Some("demo")));
         assert_eq!(startup.parameters, [("a".into(), " 1".into()), ("b".into(), "two".into())]);
-        assert_eq!(unsupported.unwrap().options, ["_pq_.x"]);
+        assert_eq!(startup.wanted.options, ["_pq_.x"]);
+    }
+
+    #[test]
+    fn a_client_is_told_when_it_gets_less_than_it_wants() {
+        let told = |body: &[u8], minor, server_max: u16| {
+            let wanted = startup(body, minor).unwrap().wanted;
+            let mut out = BytesMut::new();
+            wanted.negotiate(wanted.minor().min(server_max), &mut out);
+            out.to_vec()
+        };
+        assert_eq!(told(b"user\0dbt\0\0", 0, 2), b"");
+        assert_eq!(told(b"user\0dbt\0\0", 2, 2), b"");
+        assert_eq!(told(b"user\0dbt\0\0", 2, 0), b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0");
+        assert_eq!(told(b"user\0dbt\0\0", 9999, 2), b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0");
+        assert_eq!(told(b"user\0dbt\0_pq_.x\0on\0\0", 0, 2), b"v\0\0\0\x13\0\x03\0\0\0\0\0\x01_pq_.x\0");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::flow::{Closing, Flow};
 use super::names::{Name, Prepared};
 use crate::dbt::{self, Attribution};
 use crate::sql::cache::Cache;
@@ -52,7 +52,7 @@ impl Context {
                 self.search_path = None;
             }
             match &statement.session {
-                Session::Unchanged | Session::SearchPathUnknown => {}
+                Session::Unchanged | Session::SearchPathUnknown | Session::Deallocates { .. } => {}
                 // What is behind the name may be anything that was admitted.
                 Session::Executes { .. } => self.search_path = None,
                 Session::Prepares { name, effects } => {
@@ -63,8 +63,8 @@ impl Context {
                         }),
                         dbt: prepared.dbt.clone(),
                     };
-                    let errors = flow.errors;
-                    flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), errors);
+                    let boundaries = flow.boundaries;
+                    flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), boundaries);
                 }
             }
         }
@@ -83,13 +83,13 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
     for statement in &analysis.statements {
         all.extend_from_slice(&statement.effects);
         match &statement.session {
-            Session::Unchanged | Session::SearchPathUnknown => {}
+            Session::Unchanged | Session::SearchPathUnknown | Session::Deallocates { .. } => {}
             Session::Prepares { name, effects } => {
                 prepared_here.insert(name, effects);
             }
             Session::Executes { name } => {
                 let here = prepared_here.get(name.as_str()).copied().unwrap_or_default();
-                let known = flow.statements.find(&Name::new(name.as_bytes()), flow.errors);
+                let known = flow.statements.find(&Name::new(name.as_bytes()), flow.boundaries);
                 if known.is_empty() && !prepared_here.contains_key(name.as_str()) {
                     all.push(unknown_name());
                 }
@@ -101,15 +101,28 @@ pub(super) fn effects<'a>(analysis: &'a Analysis, flow: &Flow) -> Cow<'a, [Effec
     Cow::Owned(all)
 }
 
-/// The one statement that may stand behind a name, or all of them as one.
+/// The prepared statements that are gone once an analysis has been carried out (`DEALLOCATE`).
+pub(super) fn closings(analysis: &Analysis, flow: &Flow) -> Vec<Closing> {
+    let through = flow.statements.newest();
+    let closing = |statement: &Statement| match &statement.session {
+        Session::Deallocates { name: Some(name) } => Some(Closing::Statement(Name::new(name.as_bytes()), through)),
+        Session::Deallocates { name: None } => Some(Closing::Statements(through)),
+        Session::Unchanged | Session::SearchPathUnknown | Session::Prepares { .. } | Session::Executes { .. } => None,
+    };
+    analysis.statements.iter().filter_map(closing).collect()
+}
+
+/// The one statement that may stand behind a name, or all of them as one: which of them runs, only the server knows.
 pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
     let Some(newest) = candidates.pop() else { return Arc::new(unknown()) };
     if candidates.is_empty() {
         return newest;
     }
-    let all = candidates.iter().chain([&newest]).flat_map(|prepared| prepared.analysis.statements.iter().cloned());
-    let analysis = Arc::new(Analysis { statements: all.collect() });
-    Arc::new(Prepared { sql: Arc::clone(&newest.sql), analysis, dbt: newest.dbt.clone() })
+    let dbt = newest.dbt.clone();
+    candidates.push(newest);
+    let statements = candidates.iter().flat_map(|prepared| prepared.analysis.statements.iter().cloned()).collect();
+    let texts: Vec<&str> = candidates.iter().map(|prepared| &*prepared.sql).collect();
+    Arc::new(Prepared { sql: texts.join("\n/* or */\n").into(), analysis: Arc::new(Analysis { statements }), dbt })
 }
 
 fn unknown() -> Prepared {

@@ -1,33 +1,29 @@
-//! The connection to the warehouse: TCP, TLS, and the login with the exchanged credential.
+//! The connection to the warehouse: TCP, TLS, and what the session starts with.
 //!
-//! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.10, 54.3 and 54.7.
+//! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.10 and 54.7.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::cancel::Key;
-use super::message::{Fields, error_field, put_string, request, write, write_untyped};
-use super::scram::MECHANISM;
+use super::login::{self, receive, send, unexpected};
+use super::message::{put_string, request, write, write_untyped};
 use super::settings::ServerSettings;
-use super::wire::{Message, Reader, WireError};
+use super::wire::Reader;
 use crate::credential::{Credential, Login};
 use crate::fault::{Fault, Reason};
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{Client, ClientAuth, Mode};
-
-/// Longest message that a server may send before the session starts.
-const LOGIN_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+use crate::warehouse::postgres::Method;
 
 /// Most messages before ReadyForQuery; a server that sends more is not going to end.
-const LOGIN_MESSAGES_MAX: usize = 1000;
+pub(super) const LOGIN_MESSAGES_MAX: usize = 1000;
 
 /// Where a listener's sessions go.
 pub(super) struct Upstream {
@@ -35,6 +31,8 @@ pub(super) struct Upstream {
     pub(super) target: Arc<Target>,
     /// How it is verified.
     pub(super) tls: Client,
+    /// The ways to log in that the server may ask for.
+    pub(super) methods: Vec<Method>,
     /// Bound on TCP connect and TLS handshake together, and on the login after them.
     pub(super) connect_timeout: Duration,
 }
@@ -47,6 +45,8 @@ pub(super) struct Wish<'a> {
     pub(super) database: &'a str,
     /// Session parameters of the client, judged and passed on.
     pub(super) parameters: &'a [(String, String)],
+    /// Minor version of protocol 3.
+    pub(super) minor: u16,
 }
 
 /// A session that the server is ready for.
@@ -55,6 +55,8 @@ pub(super) struct Ready {
     pub(super) wire: Reader<Stream>,
     /// What the server said from AuthenticationOk to ReadyForQuery, for the client to read as it is.
     pub(super) greeting: Bytes,
+    /// The minor version of protocol 3 that the server speaks; at most the one that was asked for.
+    pub(super) minor: u16,
     /// The key in its BackendKeyData, if it sent one.
     pub(super) key: Option<Key>,
     /// What its ParameterStatus messages said.
@@ -108,7 +110,7 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>)
     }
     let client_auth = match credential.map(|credential| &credential.login) {
         Some(Login::ClientCertificate { chain, key }) => Some(ClientAuth { chain, key: key.expose() }),
-        Some(Login::Password(_)) | None => None,
+        Some(Login::Password(_) | Login::Token(_)) | None => None,
     };
     upstream
         .tls
@@ -123,23 +125,23 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>)
 /// A fault of the target, or the server's own refusal. Not cancel safe: dropping it closes the connection.
 pub(super) async fn log_in(upstream: &Upstream, credential: &Credential, wish: &Wish<'_>) -> Result<Ready, LoginFailure> {
     let stream = connect(upstream, Some(credential)).await?;
-    match timeout(upstream.connect_timeout, converse(stream, credential, wish)).await {
+    match timeout(upstream.connect_timeout, converse(stream, upstream, credential, wish)).await {
         Ok(done) => done,
         Err(elapsed) => Err(unreachable(upstream, elapsed).into()),
     }
 }
 
-async fn converse(stream: Stream, credential: &Credential, wish: &Wish<'_>) -> Result<Ready, LoginFailure> {
+async fn converse(stream: Stream, upstream: &Upstream, credential: &Credential, wish: &Wish<'_>) -> Result<Ready, LoginFailure> {
     let mut wire = Reader::new(stream);
     let mut out = BytesMut::new();
     write_untyped(&mut out, |body| startup(body, wish));
     send(&mut wire, &out).await?;
-    authenticate(&mut wire, credential, wish.role).await?;
-    greet(wire).await
+    let minor = login::authenticate(&mut wire, credential, wish, &upstream.methods).await?;
+    greet(wire, minor).await
 }
 
 fn startup(body: &mut BytesMut, wish: &Wish<'_>) {
-    body.put_u32(request::VERSION_3_0);
+    body.put_u32(request::version_3(wish.minor));
     let fixed = [("user", wish.role), ("database", wish.database)];
     let asked = wish.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in fixed.into_iter().chain(asked) {
@@ -149,127 +151,8 @@ fn startup(body: &mut BytesMut, wish: &Wish<'_>) {
     body.put_u8(0);
 }
 
-async fn send(wire: &mut Reader<Stream>, bytes: &[u8]) -> Result<(), Fault> {
-    let sent = async {
-        wire.from.write_all(bytes).await?;
-        wire.from.flush().await
-    };
-    sent.await.map_err(|error: std::io::Error| Fault::new(Reason::TargetClosed).because(error))
-}
-
-async fn receive(wire: &mut Reader<Stream>) -> Result<Message, LoginFailure> {
-    let message = wire.message(LOGIN_MESSAGE_BYTES_MAX).await.map_err(WireError::by_target)?;
-    if message.kind == b'E' { Err(refused_by_server(&message)) } else { Ok(message) }
-}
-
-/// The server's refusal. Errors about authorization concern our credential, which the client knows nothing of, so
-/// the client gets our words for those; all others (no such database, too many connections) it gets as they are.
-fn refused_by_server(message: &Message) -> LoginFailure {
-    let sqlstate = error_field(message.body(), b'C').unwrap_or_default();
-    let text = String::from_utf8_lossy(error_field(message.body(), b'M').unwrap_or_default()).into_owned();
-    let fault = Fault::new(Reason::TargetLogin).about(format!("SQLSTATE {}", String::from_utf8_lossy(sqlstate))).because(text);
-    let server_error = (!sqlstate.starts_with(b"28")).then(|| message.bytes.clone());
-    LoginFailure { fault, server_error }
-}
-
-/// Answers what the server asks until AuthenticationOk.
-async fn authenticate(wire: &mut Reader<Stream>, credential: &Credential, role: &str) -> Result<(), LoginFailure> {
-    for _ in 0..LOGIN_MESSAGES_MAX {
-        let message = receive(wire).await?;
-        let mut fields = Fields(message.body());
-        let code = match message.kind {
-            b'R' => fields.int32(),
-            // NegotiateProtocolVersion and notices change nothing for 3.0.
-            b'v' | b'N' => continue,
-            _ => None,
-        };
-        let mut out = BytesMut::new();
-        match code {
-            Some(0) => return Ok(()),
-            Some(3) => put_password(&mut out, cleartext(wire, credential)?),
-            Some(5) => {
-                let salt = fields.0.first_chunk::<4>().ok_or_else(unexpected)?;
-                put_password(&mut out, md5_hash(role.as_bytes(), password(credential)?, *salt));
-            }
-            Some(10) => {
-                scram(wire, fields, password(credential)?).await?;
-                continue;
-            }
-            _ => return Err(unexpected().into()),
-        }
-        send(wire, &out).await?;
-    }
-    Err(unexpected().into())
-}
-
-fn put_password(out: &mut BytesMut, password: impl AsRef<[u8]>) {
-    write(out, b'p', |body| put_string(body, password.as_ref()));
-}
-
-fn unexpected() -> Fault {
-    Fault::new(Reason::TargetProtocol).about("unexpected message during login")
-}
-
-fn password(credential: &Credential) -> Result<&[u8], Fault> {
-    match &credential.login {
-        Login::Password(password) => Ok(password.expose().as_bytes()),
-        Login::ClientCertificate { .. } => {
-            Err(Fault::new(Reason::TargetLogin).about("the server asks for a password and the credential is a certificate"))
-        }
-    }
-}
-
-/// The password for a server that wants to see it: only behind TLS, or where the operator chose to have none.
-fn cleartext<'a>(wire: &Reader<Stream>, credential: &'a Credential) -> Result<&'a [u8], Fault> {
-    let local = wire.from.socket().peer_addr().is_ok_and(|address| address.ip().is_loopback());
-    if wire.from.is_encrypted() || local {
-        password(credential)
-    } else {
-        Err(Fault::new(Reason::TargetLogin).about("the server asks for a cleartext password on an unencrypted connection"))
-    }
-}
-
-/// SCRAM-SHA-256 as a client, by rust-postgres' implementation.
-async fn scram(wire: &mut Reader<Stream>, mut mechanisms: Fields<'_>, password: &[u8]) -> Result<(), LoginFailure> {
-    let offered = loop {
-        match mechanisms.string() {
-            Some(name) if name == MECHANISM.as_bytes() => break true,
-            Some([]) | None => break false,
-            Some(_) => {}
-        }
-    };
-    if !offered {
-        return Err(Fault::new(Reason::TargetLogin).about("the server offers no SCRAM-SHA-256").into());
-    }
-    let failed = |error: std::io::Error| LoginFailure::from(Fault::new(Reason::TargetLogin).about("SCRAM").because(error));
-    let mut conversation = ScramSha256::new(password, ChannelBinding::unsupported());
-    let mut out = BytesMut::new();
-    write(&mut out, b'p', |body| {
-        put_string(body, MECHANISM.as_bytes());
-        body.put_u32(u32::try_from(conversation.message().len()).unwrap_or(0));
-        body.extend_from_slice(conversation.message());
-    });
-    send(wire, &out).await?;
-    let message = receive(wire).await?;
-    conversation.update(sasl_data(&message, 11)?).map_err(failed)?;
-    out.clear();
-    write(&mut out, b'p', |body| body.extend_from_slice(conversation.message()));
-    send(wire, &out).await?;
-    let message = receive(wire).await?;
-    // A server that cannot prove that it knows the password either is not the server.
-    conversation.finish(sasl_data(&message, 12)?).map_err(failed)
-}
-
-fn sasl_data(message: &Message, expected: i32) -> Result<&[u8], Fault> {
-    let mut fields = Fields(message.body());
-    match (message.kind, fields.int32()) {
-        (b'R', Some(code)) if code == expected => Ok(fields.0),
-        _ => Err(unexpected()),
-    }
-}
-
 /// Collects what the server says until it is ready; the client gets it as it is.
-async fn greet(mut wire: Reader<Stream>) -> Result<Ready, LoginFailure> {
+async fn greet(mut wire: Reader<Stream>, minor: u16) -> Result<Ready, LoginFailure> {
     let mut greeting = BytesMut::new();
     write(&mut greeting, b'R', |body| body.put_u32(0));
     let mut key = None;
@@ -282,7 +165,7 @@ async fn greet(mut wire: Reader<Stream>) -> Result<Ready, LoginFailure> {
             b'N' => {}
             b'Z' => {
                 greeting.extend_from_slice(&message.bytes);
-                return Ok(Ready { wire, greeting: greeting.freeze(), key, settings });
+                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings });
             }
             _ => return Err(unexpected().into()),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
-use pg_query::protobuf::{DiscardMode, DiscardStmt, ExecuteStmt, Node, PrepareStmt, VariableSetKind, VariableSetStmt};
+use pg_query::protobuf::{DeallocateStmt, DiscardMode, DiscardStmt, ExecuteStmt, Node, PrepareStmt, VariableSetKind, VariableSetStmt};
 
 use super::walk::{Scope, Walk};
 use crate::sql::{Effect, OpaqueClass, Session};
@@ -137,6 +137,11 @@ impl Walk {
         self.maybe(prepare.query.as_deref(), Scope::TOP);
         let effects: Arc<[Effect]> = self.effects.as_slice().into();
         self.session = Session::Prepares { name: prepare.name.clone(), effects };
+    }
+
+    pub(super) fn deallocate(&mut self, deallocate: &DeallocateStmt) {
+        let name = (!deallocate.isall).then(|| deallocate.name.clone());
+        self.session = Session::Deallocates { name };
     }
 
     pub(super) fn execute(&mut self, execute: &ExecuteStmt) {

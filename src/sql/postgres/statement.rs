@@ -28,7 +28,8 @@ impl Walk {
             N::LockStmt(s) => self.each_relation(Action::Lock, &s.relations),
             N::TransactionStmt(s) => self.transaction(s),
             // The cursor's query was judged when it was declared, and the prepared statement when it was prepared.
-            N::FetchStmt(_) | N::ClosePortalStmt(_) | N::DeallocateStmt(_) | N::ConstraintsSetStmt(_) | N::VariableShowStmt(_) => {}
+            N::DeallocateStmt(deallocate) => self.deallocate(deallocate),
+            N::FetchStmt(_) | N::ClosePortalStmt(_) | N::ConstraintsSetStmt(_) | N::VariableShowStmt(_) => {}
             N::DeclareCursorStmt(s) => self.inner(s.query.as_deref()),
             // Judged as if it ran, for `ANALYZE` may stand in its options.
             N::ExplainStmt(s) => self.inner(s.query.as_deref()),

@@ -1,5 +1,6 @@
 //! The program itself in a process of its own, where a test needs its signals or the limits of a process.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -41,7 +42,7 @@ impl Program {
             .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(directory.path().join("program.log")).unwrap())
             .spawn()
             .unwrap();
         eventually(|| async { tokio::net::TcpStream::connect(admin).await.ok() }).await;

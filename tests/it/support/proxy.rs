@@ -47,7 +47,7 @@ impl Proxy {
         change(&mut config);
         let config = Config::parse("test.yaml", &config.to_string(), &|_| None).unwrap();
         let server = Server::bind(config).await.unwrap();
-        let (address, admin) = (server.listener_addresses().unwrap()[0], server.admin_addresses().unwrap());
+        let (address, admin) = (server.listener_addresses().unwrap()[0].tcp().unwrap(), server.admin_addresses().unwrap());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _sent_or_dropped = stopped.await;

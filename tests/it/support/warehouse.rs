@@ -33,7 +33,15 @@ pub(crate) fn warehouse() -> &'static Warehouse {
     SHARED.get_or_init(Warehouse::start)
 }
 
-/// A port on which nobody listens just now.
+/// A port on which nobody listens while the socket lives: it is taken, and takes no connections.
+pub(crate) fn silent_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+/// A port that is free just now, for a program that takes it itself.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -71,6 +79,21 @@ impl Warehouse {
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+
+    /// Makes a role that PostgreSQL asks for `password` by `method` (a word of pg_hba.conf), and keeps as `encryption` says.
+    pub(crate) async fn admit_by_password(&self, role: &str, method: &str, encryption: &str, password: &str) {
+        static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = ONE_AT_A_TIME.lock().await;
+        let administrator = self.administrator().await;
+        let make = format!("set password_encryption = '{encryption}'; create role {role} login password '{password}'");
+        administrator.batch_execute(&make).await.unwrap();
+        let rules: String = administrator.query_one("show hba_file", &[]).await.unwrap().get(0);
+        let present = std::fs::read_to_string(&rules).unwrap();
+        // The first rule that fits is the one that counts.
+        std::fs::write(&rules, format!("hostssl all {role} all {method}\n{present}")).unwrap();
+        let reloaded = "select not exists (select from pg_hba_file_rules where error is not null) and pg_reload_conf()";
+        assert!(administrator.query_one(reloaded, &[]).await.unwrap().get::<_, bool>(0));
     }
 
     /// Waits until PostgreSQL is at work on exactly this text.

@@ -1,0 +1,38 @@
+//! Amazon Redshift: PostgreSQL's protocol with startup parameters and two authentication codes of its own.
+
+use super::postgres::{Flavor, Method};
+use super::{Kind, Protocol};
+use crate::sql::Dialect;
+
+/// What redshift_connector 2.1 adds to the startup message.
+pub(super) const STARTUP_PARAMETERS: &[&str] = &[
+    "client_protocol_version",
+    "driver_discovery_version",
+    "driver_version",
+    "idp_type",
+    "os_version",
+    "plugin_name",
+    "provider_name",
+    "token_type",
+];
+
+/// Redshift, provisioned or serverless.
+pub const REDSHIFT: Kind = Kind {
+    name: "redshift",
+    dialect: Dialect::Redshift,
+    protocol: Protocol::Postgres(Flavor {
+        database_defaults_to_user: true,
+        startup_parameters: STARTUP_PARAMETERS,
+        foreign_parameters: &[],
+        methods: &[
+            Method::None,
+            Method::Password,
+            Method::Md5,
+            Method::ScramSha256,
+            Method::ScramSha256Plus,
+            Method::RedshiftDigest,
+            Method::RedshiftToken,
+        ],
+    }),
+    default_port: 5439,
+};

@@ -1,0 +1,68 @@
+//! The proxy's own login at the warehouse with a password, in each way that PostgreSQL asks for one.
+
+use serde_json::json;
+use tokio_postgres::NoTls;
+
+use crate::support::proxy::{ALLOW_ALL, Proxy};
+use crate::support::warehouse::warehouse;
+use crate::support::within;
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A proxy that logs in as a role of its own, for which PostgreSQL asks by `method`, with `password` from a file.
+async fn with_password(method: &str, encryption: &str, password: &str) -> (Proxy, tempfile::TempDir) {
+    let role = format!("login_{}", method.replace('-', "_"));
+    warehouse().admit_by_password(&role, method, encryption, PASSWORD).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    let proxy = Proxy::with(ALLOW_ALL, |config| {
+        config["targets"][0]["role"] = json!(role);
+        config["targets"][0]["credential"] = json!([{ "kind": "password_file", "file": file }]);
+    });
+    (proxy.await, directory)
+}
+
+async fn logs_in(method: &str, encryption: &str) {
+    let (proxy, _directory) = with_password(method, encryption, PASSWORD).await;
+    let (client, connection) = within(proxy.client_config().connect(NoTls)).await.unwrap();
+    tokio::spawn(connection);
+    let row = within(client.query_one("select current_user::text", &[])).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), format!("login_{}", method.replace('-', "_")));
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_password_proves_the_proxy_by_scram() {
+    logs_in("scram-sha-256", "scram-sha-256").await;
+}
+
+#[tokio::test]
+async fn a_password_proves_the_proxy_by_md5() {
+    logs_in("md5", "md5").await;
+}
+
+#[tokio::test]
+async fn a_password_proves_the_proxy_in_clear_behind_tls() {
+    logs_in("password", "scram-sha-256").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_the_proxys_own_trouble_and_told_as_such() {
+    let role = "login_wrong";
+    warehouse().admit_by_password(role, "scram-sha-256", "scram-sha-256", PASSWORD).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "wrong").unwrap();
+    let proxy = Proxy::with(ALLOW_ALL, |config| {
+        config["targets"][0]["role"] = json!(role);
+        config["targets"][0]["credential"] = json!([{ "kind": "password_file", "file": file }]);
+    })
+    .await;
+    let Err(error) = within(proxy.client_config().connect(NoTls)).await else { panic!("let in") };
+    let error = error.as_db_error().unwrap();
+    assert_eq!((error.code().code(), error.detail().unwrap().starts_with("Reason target-login")), ("28000", true));
+    assert!(!error.message().contains(role), "the client knows nothing of the role: {}", error.message());
+    let evidence = proxy.stop().await;
+    assert_eq!(evidence.texts("session-refused", "reason"), ["target-login"]);
+}
