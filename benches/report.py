@@ -85,7 +85,7 @@ def heading(results):
 def plot(results):
     """A row for each flow, a dot for each way at its ratio to direct, a line from its lowest to its highest."""
     flows = [flow for flow in results.flows if results.samples[flow["name"]].get("direct")]
-    left, width, step, top = 330, 520, 26, 44
+    left, width, step, top = 390, 520, 26, 44
     highest = max((max(results.ratios(flow, way, "direct")) for flow in flows for way in COLOURS if results.ratios(flow, way, "direct")), default=1.2)
     highest = min(max(1.2, highest), 3.0)
     height = top + step * len(flows) + 40
