@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/drivers/psql.sh tests/regress.sh \
-	tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh
+	tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
@@ -49,6 +49,19 @@ test-regress: setup ## PostgreSQL's own test suites, directly and through the si
 test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/postgres18.sh
+
+bench: setup ## The flows straight, through Tollhouse and through its peers, into target/bench; see benches/README.md
+	benches/setup.sh
+	cargo build --release --locked
+	TOLLHOUSE_BINARY=$(RELEASE) benches/flows.sh
+
+bench-micro: setup ## What analysis, decision and admission cost in time
+	cargo bench --locked --bench micro
+
+bench-count: setup ## Instructions per operation, held against benches/counts.txt; UPDATE=1 writes it anew
+	benches/setup.sh
+	cargo bench --locked --bench count --no-run
+	benches/count.py "$$(cargo bench --locked --bench count --no-run --message-format json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*count[^"]*\)".*/\1/p')"
 
 schema: ## Write the generated files anew (schemas, expected outputs of tests)
 	UPDATE=1 cargo test --locked

@@ -2,9 +2,10 @@
 # A private PostgreSQL cluster that lets nobody in without a client certificate; no password exists in it.
 #
 #   warehouse.sh start DIR PORT CERTDIR   makes the cluster in DIR (new), starts it on loopback, creates the demo's roles
+#   warehouse.sh restart DIR              stops it and starts it again, with what its files say now
 #   warehouse.sh stop  DIR                stops it; safe to repeat
 #
-# WAREHOUSE_BIN names the directory of another PostgreSQL's programs.
+# WAREHOUSE_BIN names the directory of PostgreSQL's programs; the newest of Debian's where absent.
 # CERTDIR holds warehouse/server.crt, warehouse/server.key and client-ca.crt, as `tollhouse dev` writes them.
 # The administrator and the demo's direct comparison come in by the Unix socket in DIR/socket, as the operating-system
 # user they are (peer). Every statement is in DIR/log/statements.csv.
@@ -88,11 +89,16 @@ start() {
     lay_out "$dir" "$certs"
     as_owner "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=reject --encoding=UTF8 --locale=C.UTF-8 --no-sync >"$dir/initdb.log"
     configure "$dir" "$port"
+    launch "$dir"
+    create_roles "$dir" "$port"
+}
+
+launch() {
+    local dir=$1
     if ! as_owner "$bin/pg_ctl" --pgdata="$dir/data" --log="$dir/startup.log" --wait --silent start; then
         cat "$dir/startup.log" "$dir/log/"* >&2
         exit 1
     fi
-    create_roles "$dir" "$port"
 }
 
 stop() {
@@ -101,8 +107,14 @@ stop() {
     as_owner "$bin/pg_ctl" --pgdata="$dir/data" --mode=fast --wait --silent stop
 }
 
+restart() {
+    stop "$1"
+    launch "$1"
+}
+
 case "${1-} $#" in
     "start 4") start "$(realpath -m "$2")" "$3" "$(realpath "$4")" ;;
+    "restart 2") restart "$(realpath -m "$2")" ;;
     "stop 2") stop "$(realpath -m "$2")" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
