@@ -19,6 +19,9 @@ use crate::metrics::Metrics;
 /// The position of a log that has no segment.
 const BEFORE_THE_FIRST: Position = Position { segment: 0, offset: 0, seq: 0, chain: Chain::START };
 
+/// Records that one message can become: what it refers to (a session and a statement), and itself.
+const MESSAGE_RECORDS_MAX: u64 = 3;
+
 /// What is known of the segment file behind the last adopted position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
@@ -81,6 +84,14 @@ impl Appender {
     /// Records after the last checkpoint.
     pub(super) fn uncovered(&self) -> u64 {
         self.uncovered
+    }
+
+    /// Whether a message can be appended without waiting for the disk: it begins no segment and is due no checkpoint.
+    pub(super) fn takes_without_sync(&self) -> bool {
+        self.durability == Durability::Write
+            && self.tail == Tail::Clean
+            && self.position.offset < self.segment_size
+            && self.uncovered + MESSAGE_RECORDS_MAX < self.seal.checkpoint_records
     }
 
     /// What the current segment defines.

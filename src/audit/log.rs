@@ -16,7 +16,7 @@ use super::record::attempt::{AttemptFields, OutcomeFields};
 use super::record::note;
 use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
-use super::writer::{Message, Writer};
+use super::writer::{AtOnce, Message, Writer};
 use super::{Attempt, ClientFacts, Outcome, SessionFacts, Settings, Status};
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
@@ -195,6 +195,7 @@ pub struct AuditLog {
 struct Shared {
     /// Has a free slot for every message that the semaphores admit.
     sender: Sender<Message>,
+    at_once: AtOnce,
     in_flight: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -240,10 +241,11 @@ impl AuditLog {
         let (boot, writable) = (writer.boot(), writer.writable());
         // One slot more, for the closing.
         let (sender, receiver) = mpsc::channel(queries + waiting + 1);
-        let thread = writer.spawn(receiver)?;
+        let (thread, at_once) = writer.spawn(receiver)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 sender,
+                at_once,
                 in_flight: Arc::new(Semaphore::new(queries)),
                 waiting: Arc::new(Semaphore::new(waiting)),
                 memory: Arc::new(Semaphore::new(units)),
@@ -286,7 +288,7 @@ impl AuditLog {
             let slot = self.slot()?;
             let (record, definitions) = attempt_record(Kind::Attempt, attempt)?;
             let (reply, answer) = oneshot::channel();
-            let entry = Unopened { slot, in_flight };
+            let entry = Unopened { slot, at_once: shared.at_once.clone(), in_flight };
             self.send(Message::Attempt { record, definitions, entry, reply, _hold: hold })?;
             Ok(Submitted(answer))
         })
@@ -431,8 +433,9 @@ impl AuditLog {
         if self.shared.closing.load(Ordering::Acquire) {
             return Err(AuditError::Closed);
         }
+        let Err(message) = self.shared.at_once.commit(message) else { return Ok(()) };
         // The semaphores admit no more messages than there are slots, so this fails only when the writer has ended.
-        self.shared.sender.try_send(message).map_err(|_| AuditError::Closed)
+        self.shared.sender.try_send(*message).map_err(|_| AuditError::Closed)
     }
 }
 
@@ -483,6 +486,7 @@ impl Drop for InFlight {
 /// What becomes an [`Entry`] when the attempt is durable. Dropped before that, nothing happened.
 pub(super) struct Unopened {
     slot: OwnedPermit<Message>,
+    at_once: AtOnce,
     in_flight: InFlight,
 }
 
@@ -511,15 +515,18 @@ impl Entry {
         self.started.elapsed()
     }
 
-    /// Records what came of it. Never blocks: the slot was reserved with the attempt.
+    /// Records what came of it. Never waits for the disk: the slot was reserved with the attempt.
     pub fn finish(mut self, outcome: &Outcome) {
         self.send(outcome);
     }
 
     fn send(&mut self, outcome: &Outcome) {
-        if let Some(Unopened { slot, in_flight }) = self.open.take() {
+        if let Some(Unopened { slot, at_once, in_flight }) = self.open.take() {
             let record = Record::new(Kind::Outcome, &OutcomeFields::new(&self.id, outcome, self.started.elapsed()));
-            slot.send(Message::Outcome { record, attempt: self.id.clone(), _in_flight: in_flight });
+            let outcome = Message::Outcome { record, attempt: self.id.clone(), _in_flight: in_flight };
+            if let Err(outcome) = at_once.commit(outcome) {
+                slot.send(*outcome);
+            }
         }
     }
 }

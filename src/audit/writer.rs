@@ -1,4 +1,8 @@
-//! The one thread that writes: many sessions wait for one commit.
+//! The one writer: many sessions wait for one commit.
+//!
+//! A thread commits what waits in the queue, and whatever takes a wait for the disk. Where a record counts as kept once the
+//! kernel has it, whoever has the record may commit it on the spot ([`AtOnce`]): the way to the thread and back would cost
+//! more than the write.
 //!
 //! Nobody hears of a record before it is durable. When the disk fails, those who wait are refused, and what nobody waits
 //! for is kept until the disk is back.
@@ -8,16 +12,16 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::{mpsc::Receiver, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{Notify, mpsc::Receiver, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
 use super::appender::Appender;
@@ -70,8 +74,8 @@ enum Mark {
 
 /// Owns the log while the program runs.
 pub(super) struct Writer {
-    runtime: Runtime,
-    _lock: File,
+    /// `None` once the log is closed.
+    lock: Option<File>,
     directory: PathBuf,
     boot: BootId,
     appender: Appender,
@@ -114,8 +118,7 @@ impl Writer {
             .map_err(|source| AuditError::Unwritable { source: Some(Arc::new(source)) })?;
         metrics.audit_writable.set(1);
         Ok(Self {
-            runtime: runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?,
-            _lock: lock,
+            lock: Some(lock),
             boot,
             appender,
             checkpoint_interval: settings.checkpoint_interval.0,
@@ -142,33 +145,24 @@ impl Writer {
     }
 
     /// Starts the thread. It ends when it is asked to close or when nobody can send any more.
-    pub(super) fn spawn(self, receiver: Receiver<Message>) -> Result<JoinHandle<()>, AuditError> {
+    pub(super) fn spawn(self, receiver: Receiver<Message>) -> Result<(JoinHandle<()>, AtOnce), AuditError> {
         let path = self.directory.clone();
-        let failed = |source| AuditError::Io { path, source: Arc::new(source) };
-        thread::Builder::new().name("audit".into()).spawn(move || self.run(receiver)).map_err(failed)
+        let failed = |source| AuditError::Io { path: path.clone(), source: Arc::new(source) };
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+        let over = Over { writable: self.writable(), metrics: Arc::clone(&self.metrics) };
+        let at_once = AtOnce { writer: Arc::new(Mutex::new(self)), changed: Arc::new(Notify::new()) };
+        let thread = Thread { runtime, at_once: at_once.clone(), receiver, _over: over };
+        let handle = thread::Builder::new().name("audit".into()).spawn(move || thread.run()).map_err(failed)?;
+        Ok((handle, at_once))
     }
 
-    fn run(mut self, mut receiver: Receiver<Message>) {
-        loop {
-            let mut messages = Vec::new();
-            let wake = self.wake();
-            let more = receiver.recv_many(&mut messages, COMMIT_MESSAGES_MAX);
-            let received = self.runtime.block_on(async { tokio::time::timeout_at(wake, more).await });
-            match received {
-                Ok(0) => {
-                    // Every handle was dropped without closing: the next boot will say so.
-                    self.attend(Vec::new(), Mark::Checkpoint);
-                    return;
-                }
-                Ok(_) => {
-                    if let Some(reply) = take_close(&mut messages) {
-                        return self.close(messages, receiver, reply);
-                    }
-                    self.commit_or_wait(messages);
-                }
-                Err(_) => self.attend(Vec::new(), Mark::Checkpoint),
-            }
-        }
+    /// Whether a message can be committed without a wait for the disk: no failure, no checkpoint, no new segment is due.
+    fn takes_at_once(&self) -> bool {
+        self.lock.is_some()
+            && self.failure.is_none()
+            && self.kept.is_empty()
+            && self.checkpoint_due.is_none_or(|due| Instant::now() < due)
+            && self.appender.takes_without_sync()
     }
 
     /// When something is due without being asked.
@@ -197,23 +191,6 @@ impl Writer {
     fn attend(&mut self, messages: Vec<Message>, mark: Mark) {
         // The failure stays in `self.failure`, which decides when to try again.
         let _ = self.commit(messages, mark);
-    }
-
-    fn close(mut self, mut messages: Vec<Message>, mut receiver: Receiver<Message>, reply: oneshot::Sender<Result<(), AuditError>>) {
-        receiver.close();
-        while let Ok(message) = receiver.try_recv() {
-            messages.push(message);
-        }
-        let give_up = Instant::now() + self.close_wait;
-        let mut result = self.commit(messages, Mark::Closing);
-        while result.is_err() && Instant::now() + RETRY_INTERVAL <= give_up {
-            self.runtime.block_on(async { tokio::time::sleep(RETRY_INTERVAL).await });
-            result = self.commit(Vec::new(), Mark::Closing);
-        }
-        // The lock is released before the caller hears of it.
-        drop(self);
-        // A caller that no longer waits has nothing to hear.
-        let _ = reply.send(result.map_err(|source| AuditError::Unwritable { source: Some(source) }));
     }
 
     /// Writes the kept and the new messages and answers those who wait.
@@ -334,8 +311,115 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    /// However the thread ends, nobody may believe that the log still promises anything.
+/// Commits records on the spot, where that takes no wait for the disk.
+#[derive(Clone)]
+pub(super) struct AtOnce {
+    writer: Arc<Mutex<Writer>>,
+    /// Tells the thread that something has become due.
+    changed: Arc<Notify>,
+}
+
+impl AtOnce {
+    /// Commits the message and answers whoever waits for it; gives it back if the thread has to do it. Never waits for
+    /// another commit.
+    pub(super) fn commit(&self, message: Message) -> Result<(), Box<Message>> {
+        let Ok(mut writer) = self.writer.try_lock() else { return Err(Box::new(message)) };
+        if !writer.takes_at_once() {
+            return Err(Box::new(message));
+        }
+        let nothing_was_due = writer.checkpoint_due.is_none();
+        writer.attend(vec![message], Mark::WhenDue);
+        if nothing_was_due || writer.failure.is_some() {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// The thread and what it waits for.
+struct Thread {
+    runtime: Runtime,
+    at_once: AtOnce,
+    receiver: Receiver<Message>,
+    _over: Over,
+}
+
+/// Why the thread woke.
+enum Woken {
+    /// So many messages came; none when nobody can send any more.
+    Messages(usize),
+    /// Something has become due.
+    Changed,
+    /// Its time has come.
+    Due,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let writer = Arc::clone(&self.at_once.writer);
+        loop {
+            let mut messages = Vec::new();
+            // A commit that panicked has left nobody knows what: nothing may be written behind it.
+            let Ok(wake) = writer.lock().map(|writer| writer.wake()) else { return };
+            let woken = self.wait(&mut messages, wake);
+            let closing = take_close(&mut messages);
+            let Ok(mut held) = writer.lock() else { return };
+            match (woken, closing) {
+                (_, Some(reply)) => {
+                    drop(held);
+                    return self.close(messages, reply);
+                }
+                (Woken::Messages(0), None) => {
+                    // Every handle was dropped without closing: the next boot will say so.
+                    held.attend(Vec::new(), Mark::Checkpoint);
+                    return;
+                }
+                (Woken::Messages(_), None) => held.commit_or_wait(messages),
+                (Woken::Due, None) => held.attend(Vec::new(), Mark::Checkpoint),
+                (Woken::Changed, None) => {}
+            }
+        }
+    }
+
+    fn wait(&mut self, messages: &mut Vec<Message>, wake: Instant) -> Woken {
+        let (receiver, changed) = (&mut self.receiver, &self.at_once.changed);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                count = receiver.recv_many(messages, COMMIT_MESSAGES_MAX) => Woken::Messages(count),
+                () = changed.notified() => Woken::Changed,
+                () = sleep_until(wake) => Woken::Due,
+            }
+        })
+    }
+
+    fn close(mut self, mut messages: Vec<Message>, reply: oneshot::Sender<Result<(), AuditError>>) {
+        self.receiver.close();
+        while let Ok(message) = self.receiver.try_recv() {
+            messages.push(message);
+        }
+        let Ok(mut writer) = self.at_once.writer.lock() else { return };
+        let give_up = Instant::now() + writer.close_wait;
+        let mut result = writer.commit(messages, Mark::Closing);
+        while result.is_err() && Instant::now() + RETRY_INTERVAL <= give_up {
+            self.runtime.block_on(async { tokio::time::sleep(RETRY_INTERVAL).await });
+            result = writer.commit(Vec::new(), Mark::Closing);
+        }
+        // The directory is free before the caller hears of it, and nothing is written any more.
+        writer.lock = None;
+        drop(writer);
+        // A caller that no longer waits has nothing to hear.
+        let _ = reply.send(result.map_err(|source| AuditError::Unwritable { source: Some(source) }));
+    }
+}
+
+/// However the thread ends, nobody may believe that the log still promises anything.
+struct Over {
+    writable: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Over {
     fn drop(&mut self) {
         self.writable.store(false, Ordering::Release);
         self.metrics.audit_writable.set(0);
