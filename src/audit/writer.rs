@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use prometheus::IntGauge;
 use serde::Serialize;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{Notify, mpsc::Receiver, oneshot};
@@ -150,7 +151,8 @@ impl Writer {
         let failed = |source| AuditError::Io { path: path.clone(), source: Arc::new(source) };
         let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let over = Over { writable: self.writable(), metrics: Arc::clone(&self.metrics) };
-        let at_once = AtOnce { writer: Arc::new(Mutex::new(self)), changed: Arc::new(Notify::new()) };
+        let in_flight = self.metrics.audit_queries_in_flight.clone();
+        let at_once = AtOnce { writer: Arc::new(Mutex::new(self)), changed: Arc::new(Notify::new()), in_flight };
         let thread = Thread { runtime, at_once: at_once.clone(), receiver, _over: over };
         let handle = thread::Builder::new().name("audit".into()).spawn(move || thread.run()).map_err(failed)?;
         Ok((handle, at_once))
@@ -311,18 +313,25 @@ impl Writer {
     }
 }
 
+/// Queries in flight up to which records are committed on the spot. With more of them, one commit for many costs less.
+const AT_ONCE_IN_FLIGHT_MAX: i64 = 2;
+
 /// Commits records on the spot, where that takes no wait for the disk.
 #[derive(Clone)]
 pub(super) struct AtOnce {
     writer: Arc<Mutex<Writer>>,
     /// Tells the thread that something has become due.
     changed: Arc<Notify>,
+    in_flight: IntGauge,
 }
 
 impl AtOnce {
     /// Commits the message and answers whoever waits for it; gives it back if the thread has to do it. Never waits for
     /// another commit.
     pub(super) fn commit(&self, message: Message) -> Result<(), Box<Message>> {
+        if self.in_flight.get() > AT_ONCE_IN_FLIGHT_MAX {
+            return Err(Box::new(message));
+        }
         let Ok(mut writer) = self.writer.try_lock() else { return Err(Box::new(message)) };
         if !writer.takes_at_once() {
             return Err(Box::new(message));
