@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tollhouse::audit::log::{AuditLog, Start};
-use tollhouse::audit::{ClientFacts, Durability, Outcome, Protocol, SessionFacts, Settings, Status};
-use tollhouse::gate::{Execution, Gate};
+use tollhouse::audit::{ClientFacts, Durability, Execution, Outcome, Protocol, SessionFacts, Settings, Status};
+use tollhouse::gate::Gate;
 use tollhouse::identity::Principal;
 use tollhouse::metrics::Metrics;
 use tollhouse::policy::{AccessRequest, PolicySet, Source};

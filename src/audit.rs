@@ -202,9 +202,9 @@ impl Protocol {
     }
 }
 
-/// One execution, as known at admission.
+/// One execution that a client asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempt<'a> {
+pub struct Execution<'a> {
     /// The session it belongs to.
     pub session: &'a SessionFacts,
     /// The text, exactly as the client sent it.
@@ -213,12 +213,19 @@ pub struct Attempt<'a> {
     pub protocol: Protocol,
     /// What the text would do.
     pub analysis: &'a Analysis,
-    /// Every effect that was judged: of the text, and of prepared names behind it.
+    /// Every effect to be judged: of the text, and of prepared names behind it.
     pub effects: &'a [Effect],
     /// The schema of unqualified names, where known.
     pub unqualified_schema: Option<&'a str>,
-    /// What dbt claims.
+    /// What dbt claims about it.
     pub dbt: Option<&'a Attribution>,
+}
+
+/// An execution and what policy said of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// What was asked for.
+    pub execution: Execution<'a>,
     /// What policy said.
     pub decision: &'a Decision,
 }

@@ -11,12 +11,11 @@ use arc_swap::ArcSwap;
 
 use crate::audit::log::{AuditError, AuditLog, Entry, Submitted};
 use crate::audit::record::RecordId;
-use crate::audit::{Attempt, Outcome, Protocol, SessionFacts, Status};
-use crate::dbt::Attribution;
+use crate::audit::{Attempt, Execution, Outcome, SessionFacts, Status};
 use crate::fault::{Fault, Reason};
 use crate::metrics::Metrics;
 use crate::policy::{AccessRequest, Decision, PolicySet, Verdict};
-use crate::sql::{Analysis, Effect, OpaqueClass};
+use crate::sql::{Effect, OpaqueClass};
 use crate::target::Target;
 
 /// Decides about statements with the policies in force, and records every decision.
@@ -24,52 +23,6 @@ pub struct Gate {
     policies: ArcSwap<PolicySet>,
     audit: AuditLog,
     metrics: Arc<Metrics>,
-}
-
-/// One execution that a client asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct Execution<'a> {
-    /// The session it belongs to.
-    pub session: &'a SessionFacts,
-    /// The text, exactly as the client sent it.
-    pub sql: &'a str,
-    /// How it was asked for.
-    pub protocol: Protocol,
-    /// What the text would do.
-    pub analysis: &'a Analysis,
-    /// Every effect to be judged: of the text, and of prepared names behind it.
-    pub effects: &'a [Effect],
-    /// The schema of unqualified names, where known.
-    pub unqualified_schema: Option<&'a str>,
-    /// What dbt claims about it.
-    pub dbt: Option<&'a Attribution>,
-}
-
-impl<'a> Execution<'a> {
-    fn request(&self) -> AccessRequest<'a> {
-        AccessRequest {
-            principal: &self.session.principal,
-            target: &self.session.target,
-            database: &self.session.database,
-            role: &self.session.role,
-            unqualified_schema: self.unqualified_schema,
-            effects: self.effects,
-            dbt: self.dbt,
-        }
-    }
-
-    fn attempt<'d>(&'d self, decision: &'d Decision) -> Attempt<'d> {
-        Attempt {
-            session: self.session,
-            sql: self.sql,
-            protocol: self.protocol,
-            analysis: self.analysis,
-            effects: self.effects,
-            unqualified_schema: self.unqualified_schema,
-            dbt: self.dbt,
-            decision,
-        }
-    }
 }
 
 /// What the client is told instead of its result, and the record that says so.
@@ -137,7 +90,8 @@ impl Gate {
         if decision.verdict == Verdict::Denied {
             return Err(self.record_denial(execution, &decision).await);
         }
-        let submitted = self.audit.submit(&execution.attempt(&decision)).await.map_err(|error| self.unrecorded(error))?;
+        let submitted =
+            self.audit.submit(&Attempt { execution: *execution, decision: &decision }).await.map_err(|error| self.unrecorded(error))?;
         self.count(if decision.verdict == Verdict::Observed { "observed" } else { "forwarded" }, execution.session);
         Ok(Judged { submitted, begun, target: Arc::clone(&execution.session.target) })
     }
@@ -170,12 +124,12 @@ impl Gate {
         if execution.effects.iter().any(is_parse_error) {
             self.count("parse_errors", execution.session);
         }
-        self.policies.load().decide(&execution.request())
+        self.policies.load().decide(&request(execution))
     }
 
     async fn record_denial(&self, execution: &Execution<'_>, decision: &Decision) -> Refusal {
         self.count("denied", execution.session);
-        let record = match self.audit.refuse(&execution.attempt(decision)).await {
+        let record = match self.audit.refuse(&Attempt { execution: *execution, decision }).await {
             Ok(record) => record,
             Err(error) => return self.unrecorded(error),
         };
@@ -198,6 +152,19 @@ impl Gate {
 
     fn count(&self, rule: &str, session: &SessionFacts) {
         self.metrics.policy_l7_total.with_label_values(&[rule, session.target.kind]).inc();
+    }
+}
+
+/// The question to policy that an execution is.
+fn request<'a>(execution: &Execution<'a>) -> AccessRequest<'a> {
+    AccessRequest {
+        principal: &execution.session.principal,
+        target: &execution.session.target,
+        database: &execution.session.database,
+        role: &execution.session.role,
+        unqualified_schema: execution.unqualified_schema,
+        effects: execution.effects,
+        dbt: execution.dbt,
     }
 }
 

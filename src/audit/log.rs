@@ -262,29 +262,19 @@ impl AuditLog {
         })
     }
 
-    /// Records that an execution is about to happen. When this returns `Ok` the record is durable.
-    ///
-    /// Waits at most twice `wait_max`. Cancel safe: a record that was already written gets the outcome `abandoned`.
-    ///
-    /// # Errors
-    /// The execution must not happen. `Backpressure` after `wait_max`; `Unwritable`; `Closed`; `TooLong`.
-    pub async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Entry, AuditError> {
-        self.durable(self.submit(attempt).await?).await
-    }
-
-    /// Hands the record of an attempt to the writer and does not wait for the disk: several that are submitted one after
-    /// another share a commit. The execution must not happen before [`AuditLog::durable`].
+    /// Hands the record of an execution that is about to happen to the writer and does not wait for the disk: several that
+    /// are submitted one after another share a commit. The execution must not happen before [`AuditLog::durable`].
     ///
     /// Waits for room, at most `wait_max`. Cancel safe; a [`Submitted`] that is dropped gets the outcome `abandoned`.
     ///
     /// # Errors
-    /// As [`AuditLog::attempt`].
+    /// The execution must not happen. `Backpressure` after `wait_max`; `Unwritable`; `Closed`; `TooLong`.
     pub async fn submit(&self, attempt: &Attempt<'_>) -> Result<Submitted, AuditError> {
         self.in_time(async {
             let shared = &self.shared;
             let permit = Arc::clone(&shared.in_flight).acquire_owned().await.map_err(|_| AuditError::Closed)?;
             let in_flight = InFlight::new(permit, &shared.in_flight_gauge);
-            let hold = self.hold(attempt.sql.len()).await?;
+            let hold = self.hold(attempt.execution.sql.len()).await?;
             let slot = self.slot()?;
             let (record, definitions) = attempt_record(Kind::Attempt, attempt)?;
             let (reply, answer) = oneshot::channel();
@@ -298,7 +288,7 @@ impl AuditLog {
     /// Waits until a submitted record is durable, at most `wait_max`. Cancel safe as [`AuditLog::submit`] is.
     ///
     /// # Errors
-    /// As [`AuditLog::attempt`].
+    /// As [`AuditLog::submit`].
     pub async fn durable(&self, submitted: Submitted) -> Result<Entry, AuditError> {
         match tokio::time::timeout(self.shared.wait_max, submitted.0).await {
             Ok(Ok(answer)) => answer,
@@ -318,10 +308,10 @@ impl AuditLog {
     /// Cancel safe: the record is written or not.
     ///
     /// # Errors
-    /// As [`AuditLog::attempt`].
+    /// As [`AuditLog::submit`].
     pub async fn refuse(&self, attempt: &Attempt<'_>) -> Result<RecordId, AuditError> {
         self.in_time(async {
-            let hold = self.hold(attempt.sql.len()).await?;
+            let hold = self.hold(attempt.execution.sql.len()).await?;
             let (record, definitions) = attempt_record(Kind::Denied, attempt)?;
             self.record(record, definitions, hold).await
         })
@@ -333,7 +323,7 @@ impl AuditLog {
     /// Cancel safe: the record is written or not.
     ///
     /// # Errors
-    /// As [`AuditLog::attempt`].
+    /// As [`AuditLog::submit`].
     pub async fn note(&self, note: Note<'_>) -> Result<RecordId, AuditError> {
         self.in_time(async {
             let (record, definition) = note::record(&note);
@@ -360,11 +350,6 @@ impl AuditLog {
     /// Can the log promise durability now? Readiness depends on it.
     pub fn writable(&self) -> bool {
         self.shared.writable.load(Ordering::Acquire) && !self.shared.closing.load(Ordering::Acquire)
-    }
-
-    /// The name of this boot: 8 hexadecimal digits.
-    pub fn boot_id(&self) -> &str {
-        &self.shared.boot
     }
 
     /// A new [`SessionFacts::id`]: `<boot id>-s<counter>`.
@@ -447,12 +432,12 @@ impl Shared {
 }
 
 fn attempt_record(kind: Kind, attempt: &Attempt<'_>) -> Result<(Record, Vec<Definition>), AuditError> {
-    let statement = Definition::statement(attempt.sql);
+    let statement = Definition::statement(attempt.execution.sql);
     let record = Record::new(kind, &AttemptFields::new(attempt, statement.key()));
     if record.fields.len() > STATEMENT_BYTES_MAX {
         return Err(AuditError::TooLong { bytes: record.fields.len() });
     }
-    Ok((record, vec![Definition::session(attempt.session), statement]))
+    Ok((record, vec![Definition::session(attempt.execution.session), statement]))
 }
 
 /// An attempt that the writer has, and that may not be durable yet.

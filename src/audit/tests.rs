@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::log::{AuditError, AuditLog, Start};
+use super::log::{AuditError, AuditLog, Entry, Start};
 use super::storage::Storage;
 use super::storage::faults::Faults;
 use super::verify::{Report, verify};
-use super::{Attempt, ClientFacts, Outcome, Protocol, SessionFacts, Settings, Status};
+use super::{Attempt, ClientFacts, Execution, Outcome, Protocol, SessionFacts, Settings, Status};
 use crate::dbt::Attribution;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -73,7 +73,7 @@ impl Fixture {
     }
 
     pub(crate) fn attempt<'a>(&'a self, sql: &'a str) -> Attempt<'a> {
-        Attempt {
+        let execution = Execution {
             session: &self.session,
             sql,
             protocol: Protocol::Simple,
@@ -81,8 +81,8 @@ impl Fixture {
             effects: &self.analysis.statements[0].effects,
             unqualified_schema: Some("public"),
             dbt: Some(&self.dbt),
-            decision: &self.decision,
-        }
+        };
+        Attempt { execution, decision: &self.decision }
     }
 
     fn verify(&self) -> Report {
@@ -165,4 +165,11 @@ fn kinds(directory: &Path) -> Vec<String> {
 fn assert_gap_free(directory: &Path) {
     let numbers: Vec<u64> = payloads(directory).iter().map(|payload| payload["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+impl AuditLog {
+    /// Submits an attempt and waits until it is durable.
+    pub(crate) async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Entry, AuditError> {
+        self.durable(self.submit(attempt).await?).await
+    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::RecordId;
 use crate::audit::frame::hex;
-use crate::audit::{Attempt, Outcome};
+use crate::audit::{Attempt, Execution, Outcome};
 use crate::dbt::Attribution;
 use crate::policy::{Decision, Verdict};
 use crate::sql::{Effect, Object, ObjectKind};
@@ -30,30 +30,31 @@ pub(in crate::audit) struct AttemptFields<'a> {
 impl<'a> AttemptFields<'a> {
     /// `digest` is the statement's, which the caller has computed.
     pub(in crate::audit) fn new(attempt: &Attempt<'a>, digest: &[u8; 32]) -> Self {
+        let Attempt { execution, decision } = *attempt;
         Self {
-            session: &attempt.session.id,
-            protocol: attempt.protocol.as_str(),
-            sql: SqlFields { digest: hex(digest), bytes: attempt.sql.len() },
-            verbs: attempt.analysis.statements.iter().map(|statement| statement.verb).collect(),
-            effects: attempt.effects.iter().map(EffectFields::new).collect(),
-            tables: tables(attempt),
-            unqualified_schema: attempt.unqualified_schema,
-            dbt: attempt.dbt.map(DbtFields::new),
-            decision: DecisionFields::new(attempt.decision),
+            session: &execution.session.id,
+            protocol: execution.protocol.as_str(),
+            sql: SqlFields { digest: hex(digest), bytes: execution.sql.len() },
+            verbs: execution.analysis.statements.iter().map(|statement| statement.verb).collect(),
+            effects: execution.effects.iter().map(EffectFields::new).collect(),
+            tables: tables(&execution),
+            unqualified_schema: execution.unqualified_schema,
+            dbt: execution.dbt.map(DbtFields::new),
+            decision: DecisionFields::new(decision),
         }
     }
 }
 
-/// The tables of an attempt for people: once each, as `database.schema.name`, sorted.
-fn tables(attempt: &Attempt<'_>) -> Vec<String> {
-    let mut names: Vec<String> = attempt
+/// The tables of an execution for people: once each, as `database.schema.name`, sorted.
+fn tables(execution: &Execution<'_>) -> Vec<String> {
+    let mut names: Vec<String> = execution
         .effects
         .iter()
         .filter_map(|effect| match effect {
             Effect::Access { object, .. } if object.kind == ObjectKind::Relation => Some(object),
             Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => None,
         })
-        .map(|object| qualified(object, &attempt.session.database, attempt.unqualified_schema))
+        .map(|object| qualified(object, &execution.session.database, execution.unqualified_schema))
         .collect();
     names.sort_unstable();
     names.dedup();

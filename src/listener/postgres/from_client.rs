@@ -12,9 +12,9 @@ use super::refuse::{self, Probe};
 use super::session::{Session, Shared, Surroundings, Tally};
 use super::statement::{self, Context};
 use super::wire::{Message, Reader, WireError};
-use crate::audit::Protocol;
+use crate::audit::{Execution, Protocol};
 use crate::fault::{Fault, Reason};
-use crate::gate::{Execution, Refusal};
+use crate::gate::Refusal;
 use crate::tls::stream::Stream;
 
 /// Bytes gathered before they are written, while more messages are waiting.
