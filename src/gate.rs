@@ -1,8 +1,8 @@
 //! Decide, record, permit: the one way to a warehouse.
 //!
 //! [`Gate::judge`] is the only place in the running proxy that decides about a statement and appends the decision
-//! to the audit log. What [`Gate::admit`] hands out once that is durable, a [`Permit`], can be neither made elsewhere nor copied nor used twice, and
-//! whoever forwards a statement has to hold one.
+//! to the audit log. What [`Gate::admit`] hands out once that is durable, a [`Permit`], can be neither made elsewhere nor
+//! copied nor used twice, and whoever forwards a statement has to hold one.
 
 use std::sync::Arc;
 use std::time::Instant;
