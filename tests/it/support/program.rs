@@ -37,15 +37,21 @@ impl Program {
         change(&mut config);
         let file = directory.path().join("config.yaml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let child = Command::new("bash")
+        let log = directory.path().join("program.log");
+        let mut child = Command::new("bash")
             .args(["-c", &format!(r#"{before}; exec "$0" run --config "$1""#), env!("CARGO_BIN_EXE_tollhouse")])
             .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(directory.path().join("program.log")).unwrap())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        eventually(|| async { tokio::net::TcpStream::connect(admin).await.ok() }).await;
+        eventually(|| {
+            let ended = child.try_wait().unwrap();
+            assert_eq!(ended, None, "the program did not start: {}", std::fs::read_to_string(&log).unwrap());
+            async { tokio::net::TcpStream::connect(admin).await.ok() }
+        })
+        .await;
         eventually(|| async { (get(admin, "/readyz").await.0 == 200).then_some(()) }).await;
         Self { address, admin, directory, child }
     }

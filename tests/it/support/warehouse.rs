@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tollhouse::dev::{Settings, Stand};
@@ -41,9 +42,20 @@ pub(crate) fn silent_port() -> (tokio::net::TcpSocket, u16) {
     (socket, port)
 }
 
-/// A port that is free just now, for a program that takes it itself.
+/// A port that stays free until a program takes it itself.
+///
+/// It lies below those that the kernel gives to whoever asks for any port (from 32768 on): otherwise a connection of
+/// another test could have it by then. Each is given once; another run of these tests starts its search elsewhere.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(997);
+    (0..COUNT)
+        .map(|_| FIRST + start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT)
+        .map(|port| u16::try_from(port).expect("it is below 32,000"))
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("20,000 ports are taken")
 }
 
 impl Warehouse {
