@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tollhouse::audit::log::{AuditLog, Start};
+use tollhouse::audit::record::RecordedSession;
 use tollhouse::audit::{ClientFacts, Durability, Execution, Outcome, Protocol, SessionFacts, Settings, Status};
 use tollhouse::gate::Gate;
 use tollhouse::identity::Principal;
@@ -77,6 +78,7 @@ pub(crate) fn session() -> SessionFacts {
         client: ClientFacts::default(),
         server_process_id: Some(4711),
         credential: "sha256:0011223344556677".to_owned(),
+        recorded: RecordedSession::default(),
     }
 }
 

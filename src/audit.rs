@@ -5,6 +5,7 @@ mod batch;
 mod frame;
 pub mod key;
 pub mod log;
+mod queue;
 pub mod read;
 pub mod record;
 mod recover;
@@ -155,6 +156,8 @@ pub struct SessionFacts {
     pub server_process_id: Option<i32>,
     /// Which credential logged in ([`crate::credential::Credential::id`]).
     pub credential: String,
+    /// The same as the log keeps it, once it had to be recorded; empty before.
+    pub recorded: record::RecordedSession,
 }
 
 /// A client, as its connection shows it: what it says of itself comes later and proves nothing.

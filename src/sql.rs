@@ -11,6 +11,7 @@ mod corpus;
 mod display;
 mod postgres;
 mod redshift;
+mod shape;
 
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -86,12 +86,14 @@ impl Appender {
         self.uncovered
     }
 
-    /// Whether a message can be appended without waiting for the disk: it begins no segment and is due no checkpoint.
-    pub(super) fn takes_without_sync(&self) -> bool {
+    /// Whether `count` messages can be appended without waiting for the disk: they begin no segment and are due no
+    /// checkpoint.
+    pub(super) fn takes_without_sync(&self, count: usize) -> bool {
+        let records = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(MESSAGE_RECORDS_MAX);
         self.durability == Durability::Write
             && self.tail == Tail::Clean
             && self.position.offset < self.segment_size
-            && self.uncovered + MESSAGE_RECORDS_MAX < self.seal.checkpoint_records
+            && self.uncovered.saturating_add(records) < self.seal.checkpoint_records
     }
 
     /// What the current segment defines.

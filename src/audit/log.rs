@@ -8,15 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::IntGauge;
-use tokio::sync::mpsc::{self, OwnedPermit, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::key::KeyError;
+use super::queue::Counter;
 use super::record::attempt::{AttemptFields, OutcomeFields};
 use super::record::note;
 use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
-use super::writer::{AtOnce, Message, Writer};
+use super::writer::{Message, Writer};
 use super::{Attempt, ClientFacts, Outcome, SessionFacts, Settings, Status};
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
@@ -193,9 +193,8 @@ pub struct AuditLog {
 }
 
 struct Shared {
-    /// Has a free slot for every message that the semaphores admit.
-    sender: Sender<Message>,
-    at_once: AtOnce,
+    /// The semaphores bound how much can wait there.
+    counter: Counter,
     in_flight: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -239,13 +238,10 @@ impl AuditLog {
         let in_flight_gauge = metrics.audit_queries_in_flight.clone();
         let writer = Writer::open(storage, settings, metrics, start)?;
         let (boot, writable) = (writer.boot(), writer.writable());
-        // One slot more, for the closing.
-        let (sender, receiver) = mpsc::channel(queries + waiting + 1);
-        let (thread, at_once) = writer.spawn(receiver)?;
+        let (thread, counter) = writer.spawn(settings.durability)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                sender,
-                at_once,
+                counter,
                 in_flight: Arc::new(Semaphore::new(queries)),
                 waiting: Arc::new(Semaphore::new(waiting)),
                 memory: Arc::new(Semaphore::new(units)),
@@ -262,7 +258,7 @@ impl AuditLog {
         })
     }
 
-    /// Hands the record of an execution that is about to happen to the writer and does not wait for the disk: several that
+    /// Hands in the record of an execution that is about to happen and does not wait until it is kept: several that
     /// are submitted one after another share a commit. The execution must not happen before [`AuditLog::durable`].
     ///
     /// Waits for room, at most `wait_max`. Cancel safe; a [`Submitted`] that is dropped gets the outcome `abandoned`.
@@ -272,14 +268,17 @@ impl AuditLog {
     pub async fn submit(&self, attempt: &Attempt<'_>) -> Result<Submitted, AuditError> {
         self.in_time(async {
             let shared = &self.shared;
+            if shared.in_flight.available_permits() == 0 {
+                // Room is given back by outcomes, which may only wait for somebody to come by.
+                shared.counter.commit();
+            }
             let permit = Arc::clone(&shared.in_flight).acquire_owned().await.map_err(|_| AuditError::Closed)?;
             let in_flight = InFlight::new(permit, &shared.in_flight_gauge);
             let hold = self.hold(attempt.execution.sql.len()).await?;
-            let slot = self.slot()?;
             let (record, definitions) = attempt_record(Kind::Attempt, attempt)?;
             let (reply, answer) = oneshot::channel();
-            let entry = Unopened { slot, at_once: shared.at_once.clone(), in_flight };
-            self.send(Message::Attempt { record, definitions, entry, reply, _hold: hold })?;
+            let entry = Unopened { counter: shared.counter.clone(), in_flight };
+            self.hand_in(Message::Attempt { record, definitions, entry, reply, _hold: hold })?;
             Ok(Submitted(answer))
         })
         .await
@@ -290,7 +289,12 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::submit`].
     pub async fn durable(&self, submitted: Submitted) -> Result<Entry, AuditError> {
-        match tokio::time::timeout(self.shared.wait_max, submitted.0).await {
+        let Submitted(mut answer) = submitted;
+        if let Ok(answer) = answer.try_recv() {
+            return answer;
+        }
+        self.shared.counter.expedite().await;
+        match tokio::time::timeout(self.shared.wait_max, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(AuditError::Closed),
             Err(_) => Err(AuditError::Backpressure),
@@ -344,7 +348,15 @@ impl AuditLog {
         let units = self.shared.memory_units_of(record.fields.len());
         let memory = Arc::clone(&self.shared.memory).try_acquire_many_owned(units).map_err(|_| AuditError::Backpressure)?;
         let hold = Hold { _waiting: waiting, _memory: memory };
-        self.send(Message::Record { record, definitions: definition.into_iter().collect(), reply: None, _hold: hold })
+        self.hand_in(Message::Record { record, definitions: definition.into_iter().collect(), reply: None, _hold: hold })?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Sees to it that outcomes and notes handed in before are kept soon. Whoever has finished an execution calls this when
+    /// it has told the client: the outcome is in nobody's way then. Never waits for the disk.
+    pub fn settle(&self) {
+        self.shared.counter.settle();
     }
 
     /// Can the log promise durability now? Readiness depends on it.
@@ -369,7 +381,8 @@ impl AuditLog {
             return Err(AuditError::Closed);
         }
         let (reply, answer) = oneshot::channel();
-        self.shared.sender.try_send(Message::Close { reply }).map_err(|_| AuditError::Closed)?;
+        self.shared.counter.hand_in(Message::Close { reply }).map_err(|_| AuditError::Closed)?;
+        self.shared.counter.call();
         let closed = answer.await.map_err(|_| AuditError::Closed)?;
         let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -403,24 +416,18 @@ impl AuditLog {
         Ok(Hold { _waiting: waiting, _memory: memory })
     }
 
-    /// Reserves the slot of an outcome.
-    fn slot(&self) -> Result<OwnedPermit<Message>, AuditError> {
-        self.shared.sender.clone().try_reserve_owned().map_err(|_| AuditError::Closed)
-    }
-
     async fn record(&self, record: Record, definitions: Vec<Definition>, hold: Hold) -> Result<RecordId, AuditError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Record { record, definitions, reply: Some(reply), _hold: hold })?;
+        self.hand_in(Message::Record { record, definitions, reply: Some(reply), _hold: hold })?;
+        self.shared.counter.expedite().await;
         answer.await.map_err(|_| AuditError::Closed)?
     }
 
-    fn send(&self, message: Message) -> Result<(), AuditError> {
+    fn hand_in(&self, message: Message) -> Result<(), AuditError> {
         if self.shared.closing.load(Ordering::Acquire) {
             return Err(AuditError::Closed);
         }
-        let Err(message) = self.shared.at_once.commit(message) else { return Ok(()) };
-        // The semaphores admit no more messages than there are slots, so this fails only when the writer has ended.
-        self.shared.sender.try_send(*message).map_err(|_| AuditError::Closed)
+        self.shared.counter.hand_in(message).map_err(|_| AuditError::Closed)
     }
 }
 
@@ -428,6 +435,12 @@ impl Shared {
     /// A record larger than the whole queue may pass when it is alone.
     fn memory_units_of(&self, bytes: usize) -> u32 {
         u32::try_from(bytes / QUEUE_UNIT_BYTES + 1).unwrap_or(u32::MAX).min(self.memory_units)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.counter.orphan();
     }
 }
 
@@ -470,8 +483,7 @@ impl Drop for InFlight {
 
 /// What becomes an [`Entry`] when the attempt is durable. Dropped before that, nothing happened.
 pub(super) struct Unopened {
-    slot: OwnedPermit<Message>,
-    at_once: AtOnce,
+    counter: Counter,
     in_flight: InFlight,
 }
 
@@ -500,24 +512,24 @@ impl Entry {
         self.started.elapsed()
     }
 
-    /// Records what came of it. Never waits for the disk: the slot was reserved with the attempt.
+    /// Hands in what came of it; [`AuditLog::settle`] has it kept. Never waits: its room was taken with the attempt's.
     pub fn finish(mut self, outcome: &Outcome) {
-        self.send(outcome);
+        self.hand_in(outcome);
     }
 
-    fn send(&mut self, outcome: &Outcome) {
-        if let Some(Unopened { slot, at_once, in_flight }) = self.open.take() {
-            let record = Record::new(Kind::Outcome, &OutcomeFields::new(&self.id, outcome, self.started.elapsed()));
-            let outcome = Message::Outcome { record, attempt: self.id.clone(), _in_flight: in_flight };
-            if let Err(outcome) = at_once.commit(outcome) {
-                slot.send(*outcome);
-            }
-        }
+    fn hand_in(&mut self, outcome: &Outcome) -> Option<Counter> {
+        let Unopened { counter, in_flight } = self.open.take()?;
+        let record = Record::new(Kind::Outcome, &OutcomeFields::new(&self.id, outcome, self.started.elapsed()));
+        // Refused only by a closed log, whose last record says that this attempt has no outcome.
+        let _ = counter.hand_in(Message::Outcome { record, attempt: self.id.clone(), _in_flight: in_flight });
+        Some(counter)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.send(&Outcome { status: Status::Abandoned, rows: None, reply_bytes: 0, sqlstate: None });
+        if let Some(counter) = self.hand_in(&Outcome { status: Status::Abandoned, rows: None, reply_bytes: 0, sqlstate: None }) {
+            counter.settle();
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the log records: the kinds, and the body of each as JSON.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -74,7 +75,7 @@ kinds! {
 }
 
 /// A name for a boot of the program: 8 hexadecimal digits.
-pub(super) type BootId = std::sync::Arc<str>;
+pub(super) type BootId = Arc<str>;
 
 /// The name of one record: `<boot id>-<sequence number>`. The number alone is unique within a log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -128,15 +129,23 @@ impl Record {
     }
 }
 
+/// What the log keeps of the facts of a session, made once.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedSession(OnceLock<Arc<SessionDefinition>>);
+
+/// Facts of a session, serialized.
+#[derive(Debug)]
+pub(super) struct SessionDefinition {
+    /// The digest of the facts, so that changed facts are written again.
+    key: [u8; 32],
+    /// The fields.
+    fields: String,
+}
+
 /// A record that others refer to, written before the first of them in each segment.
 pub(super) enum Definition {
-    /// Facts of a session, serialized.
-    Session {
-        /// The digest of the facts, so that changed facts are written again.
-        key: [u8; 32],
-        /// The fields.
-        fields: String,
-    },
+    /// Facts of a session.
+    Session(Arc<SessionDefinition>),
     /// A statement's text.
     Statement {
         /// The digest of the text.
@@ -149,8 +158,11 @@ pub(super) enum Definition {
 impl Definition {
     /// The session's facts.
     pub(super) fn session(facts: &SessionFacts) -> Self {
-        let fields = inside(&SessionFields::new(facts));
-        Self::Session { key: sha256(fields.as_bytes()), fields }
+        let define = || {
+            let fields = inside(&SessionFields::new(facts));
+            Arc::new(SessionDefinition { key: sha256(fields.as_bytes()), fields })
+        };
+        Self::Session(Arc::clone(facts.recorded.0.get_or_init(define)))
     }
 
     /// The text of a statement.
@@ -161,14 +173,15 @@ impl Definition {
     /// What tells it from others.
     pub(super) fn key(&self) -> &[u8; 32] {
         match self {
-            Self::Session { key, .. } | Self::Statement { key, .. } => key,
+            Self::Session(session) => &session.key,
+            Self::Statement { key, .. } => key,
         }
     }
 
     /// The record that says it.
     pub(super) fn record(&self, time: SystemTime) -> Record {
         match self {
-            Self::Session { fields, .. } => Record { kind: Kind::Session, time, fields: fields.clone() },
+            Self::Session(session) => Record { kind: Kind::Session, time, fields: session.fields.clone() },
             Self::Statement { key, text } => {
                 let fields = inside(&StatementFields { digest: &hex(key), text });
                 Record { kind: Kind::Statement, time, fields }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::log::{AuditError, AuditLog, Entry, Start};
+use super::record::RecordedSession;
 use super::storage::Storage;
 use super::storage::faults::Faults;
 use super::verify::{Report, verify};
@@ -124,6 +125,7 @@ fn session(id: &str) -> SessionFacts {
         client: ClientFacts::default(),
         server_process_id: Some(42),
         credential: "serial-1".into(),
+        recorded: RecordedSession::default(),
     }
 }
 

@@ -1,8 +1,7 @@
 //! The one writer: many sessions wait for one commit.
 //!
-//! A thread commits what waits in the queue, and whatever takes a wait for the disk. Where a record counts as kept once the
-//! kernel has it, whoever has the record may commit it on the spot ([`AtOnce`]): the way to the thread and back would cost
-//! more than the write.
+//! A thread commits what waits in the queue, and whatever takes a wait for the disk; what does not, a session may commit
+//! itself ([`super::queue`]).
 //!
 //! Nobody hears of a record before it is durable. When the disk fails, those who wait are refused, and what nobody waits
 //! for is kept until the disk is back.
@@ -18,25 +17,22 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use prometheus::IntGauge;
 use serde::Serialize;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::{Notify, mpsc::Receiver, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::Settings;
 use super::appender::Appender;
 use super::batch::{Batch, Defined, Seal};
 use super::frame::hex;
 use super::key::{KeyError, PublicKey, SigningKey};
 use super::log::{AuditError, Entry, Hold, InFlight, Start, Unopened};
+use super::queue::{Counter, Found, Queue};
 use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::recover::{self, Left};
 use super::storage::Storage;
+use super::{Durability, Settings};
 use crate::metrics::Metrics;
-
-/// Messages in one commit.
-const COMMIT_MESSAGES_MAX: usize = 1024;
 
 /// How long the writer waits before it tries a failed disk again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -145,30 +141,34 @@ impl Writer {
         Arc::clone(&self.writable)
     }
 
-    /// Starts the thread. It ends when it is asked to close or when nobody can send any more.
-    pub(super) fn spawn(self, receiver: Receiver<Message>) -> Result<(JoinHandle<()>, AtOnce), AuditError> {
+    /// Starts the thread, and opens the counter where messages are handed in. The thread ends when it is asked to close,
+    /// or when everything is written and nobody is left to ask.
+    pub(super) fn spawn(self, durability: Durability) -> Result<(JoinHandle<()>, Counter), AuditError> {
         let path = self.directory.clone();
         let failed = |source| AuditError::Io { path: path.clone(), source: Arc::new(source) };
         let runtime = runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let over = Over { writable: self.writable(), metrics: Arc::clone(&self.metrics) };
+        let queue = Arc::new(Queue::default());
+        let over = Over { queue: Arc::clone(&queue), writable: self.writable(), metrics: Arc::clone(&self.metrics) };
         let in_flight = self.metrics.audit_queries_in_flight.clone();
-        let at_once = AtOnce { writer: Arc::new(Mutex::new(self)), changed: Arc::new(Notify::new()), in_flight };
-        let thread = Thread { runtime, at_once: at_once.clone(), receiver, _over: over };
+        let writer = Arc::new(Mutex::new(self));
+        let counter = Counter::new(Arc::clone(&queue), Arc::clone(&writer), durability, in_flight);
+        let thread = Thread { runtime, writer, queue, _over: over };
         let handle = thread::Builder::new().name("audit".into()).spawn(move || thread.run()).map_err(failed)?;
-        Ok((handle, at_once))
+        Ok((handle, counter))
     }
 
-    /// Whether a message can be committed without a wait for the disk: no failure, no checkpoint, no new segment is due.
-    fn takes_at_once(&self) -> bool {
+    /// Whether `count` messages can be committed without a wait for the disk: no failure, no checkpoint, no new segment is
+    /// due.
+    pub(super) fn takes_at_once(&self, count: usize) -> bool {
         self.lock.is_some()
             && self.failure.is_none()
             && self.kept.is_empty()
             && self.checkpoint_due.is_none_or(|due| Instant::now() < due)
-            && self.appender.takes_without_sync()
+            && self.appender.takes_without_sync(count)
     }
 
     /// When something is due without being asked.
-    fn wake(&self) -> Instant {
+    pub(super) fn wake(&self) -> Instant {
         match &self.failure {
             Some(_) => self.retry_at,
             None => self.checkpoint_due.unwrap_or_else(|| Instant::now() + IDLE_INTERVAL),
@@ -176,7 +176,7 @@ impl Writer {
     }
 
     /// Commits messages, unless a failed disk has to be left alone for now.
-    fn commit_or_wait(&mut self, messages: Vec<Message>) {
+    pub(super) fn commit_or_wait(&mut self, messages: Vec<Message>) {
         let now = Instant::now();
         match &self.failure {
             Some(error) if now < self.retry_at => {
@@ -313,101 +313,42 @@ impl Writer {
     }
 }
 
-/// Queries in flight up to which records are committed on the spot. With more of them, one commit for many costs less.
-const AT_ONCE_IN_FLIGHT_MAX: i64 = 2;
-
-/// Commits records on the spot, where that takes no wait for the disk.
-#[derive(Clone)]
-pub(super) struct AtOnce {
-    writer: Arc<Mutex<Writer>>,
-    /// Tells the thread that something has become due.
-    changed: Arc<Notify>,
-    in_flight: IntGauge,
-}
-
-impl AtOnce {
-    /// Commits the message and answers whoever waits for it; gives it back if the thread has to do it. Never waits for
-    /// another commit.
-    pub(super) fn commit(&self, message: Message) -> Result<(), Box<Message>> {
-        if self.in_flight.get() > AT_ONCE_IN_FLIGHT_MAX {
-            return Err(Box::new(message));
-        }
-        let Ok(mut writer) = self.writer.try_lock() else { return Err(Box::new(message)) };
-        if !writer.takes_at_once() {
-            return Err(Box::new(message));
-        }
-        let nothing_was_due = writer.checkpoint_due.is_none();
-        writer.attend(vec![message], Mark::WhenDue);
-        if nothing_was_due || writer.failure.is_some() {
-            self.changed.notify_one();
-        }
-        Ok(())
-    }
-}
-
 /// The thread and what it waits for.
 struct Thread {
     runtime: Runtime,
-    at_once: AtOnce,
-    receiver: Receiver<Message>,
+    writer: Arc<Mutex<Writer>>,
+    queue: Arc<Queue>,
     _over: Over,
 }
 
-/// Why the thread woke.
-enum Woken {
-    /// So many messages came; none when nobody can send any more.
-    Messages(usize),
-    /// Something has become due.
-    Changed,
-    /// Its time has come.
-    Due,
-}
-
 impl Thread {
-    fn run(mut self) {
-        let writer = Arc::clone(&self.at_once.writer);
+    fn run(self) {
         loop {
-            let mut messages = Vec::new();
             // A commit that panicked has left nobody knows what: nothing may be written behind it.
-            let Ok(wake) = writer.lock().map(|writer| writer.wake()) else { return };
-            let woken = self.wait(&mut messages, wake);
-            let closing = take_close(&mut messages);
-            let Ok(mut held) = writer.lock() else { return };
-            match (woken, closing) {
-                (_, Some(reply)) => {
-                    drop(held);
-                    return self.close(messages, reply);
-                }
-                (Woken::Messages(0), None) => {
-                    // Every handle was dropped without closing: the next boot will say so.
-                    held.attend(Vec::new(), Mark::Checkpoint);
-                    return;
-                }
-                (Woken::Messages(_), None) => held.commit_or_wait(messages),
-                (Woken::Due, None) => held.attend(Vec::new(), Mark::Checkpoint),
-                (Woken::Changed, None) => {}
+            let Ok(wake) = self.writer.lock().map(|writer| writer.wake()) else { return };
+            if self.queue.len() == 0 {
+                self.runtime.block_on(self.queue.wait(wake));
+            }
+            let Ok(mut writer) = self.writer.lock() else { return };
+            // Taken under the writer's lock, so that the log has them in their order.
+            let Found { mut messages, orphaned } = self.queue.take();
+            if let Some(reply) = take_close(&mut messages) {
+                drop(writer);
+                return self.close(messages, reply);
+            }
+            let is_due = writer.wake() <= Instant::now();
+            if !messages.is_empty() || is_due {
+                writer.commit_or_wait(messages);
+            } else if orphaned {
+                // The next boot will say that this one did not close the log.
+                return writer.attend(Vec::new(), Mark::Checkpoint);
             }
         }
     }
 
-    fn wait(&mut self, messages: &mut Vec<Message>, wake: Instant) -> Woken {
-        let (receiver, changed) = (&mut self.receiver, &self.at_once.changed);
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                count = receiver.recv_many(messages, COMMIT_MESSAGES_MAX) => Woken::Messages(count),
-                () = changed.notified() => Woken::Changed,
-                () = sleep_until(wake) => Woken::Due,
-            }
-        })
-    }
-
-    fn close(mut self, mut messages: Vec<Message>, reply: oneshot::Sender<Result<(), AuditError>>) {
-        self.receiver.close();
-        while let Ok(message) = self.receiver.try_recv() {
-            messages.push(message);
-        }
-        let Ok(mut writer) = self.at_once.writer.lock() else { return };
+    fn close(self, mut messages: Vec<Message>, reply: oneshot::Sender<Result<(), AuditError>>) {
+        messages.extend(self.queue.close());
+        let Ok(mut writer) = self.writer.lock() else { return };
         let give_up = Instant::now() + writer.close_wait;
         let mut result = writer.commit(messages, Mark::Closing);
         while result.is_err() && Instant::now() + RETRY_INTERVAL <= give_up {
@@ -424,6 +365,7 @@ impl Thread {
 
 /// However the thread ends, nobody may believe that the log still promises anything.
 struct Over {
+    queue: Arc<Queue>,
     writable: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -432,6 +374,8 @@ impl Drop for Over {
     fn drop(&mut self) {
         self.writable.store(false, Ordering::Release);
         self.metrics.audit_writable.set(0);
+        // Those who wait hear at once that there is no answer.
+        drop(self.queue.close());
     }
 }
 

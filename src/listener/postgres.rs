@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::audit::log::{AuditLog, Note};
+use crate::audit::record::RecordedSession;
 use crate::audit::{ClientFacts, SessionFacts};
 use crate::credential;
 use crate::fault::{Fault, Reason};
@@ -252,6 +253,7 @@ impl Door {
             client: client.clone(),
             server_process_id: key.as_ref().map(|key| key.process_id),
             credential: lease.credential.id.clone(),
+            recorded: RecordedSession::default(),
         };
         self.audit().note(Note::SessionStarted(&facts)).await?;
         Ok(Begun {

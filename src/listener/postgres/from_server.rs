@@ -5,7 +5,7 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::flow::{Fate, Flow, Peek};
 use super::message::{Fields, HEADER_BYTES, Severity, error_field, header, rows_of_tag};
-use super::session::{Shared, Tally};
+use super::session::{Shared, Surroundings, Tally};
 use super::wire::Reader;
 use crate::fault::{Fault, Reason};
 use crate::tls::stream::Stream;
@@ -22,6 +22,7 @@ pub(super) struct FromServer<'a> {
     to: &'a mut WriteHalf<Stream>,
     shared: &'a Shared,
     tally: &'a Tally,
+    around: &'a Surroundings,
     /// Bytes of the message under way that are still to be relayed.
     passing: usize,
     /// Bytes of the message under way that are to be thrown away.
@@ -38,8 +39,14 @@ struct Scan {
 
 impl<'a> FromServer<'a> {
     /// The direction, before its first byte.
-    pub(super) fn new(reader: Reader<ReadHalf<Stream>>, to: &'a mut WriteHalf<Stream>, shared: &'a Shared, tally: &'a Tally) -> Self {
-        Self { reader, to, shared, tally, passing: 0, skipping: 0 }
+    pub(super) fn new(
+        reader: Reader<ReadHalf<Stream>>,
+        to: &'a mut WriteHalf<Stream>,
+        shared: &'a Shared,
+        tally: &'a Tally,
+        around: &'a Surroundings,
+    ) -> Self {
+        Self { reader, to, shared, tally, around, passing: 0, skipping: 0 }
     }
 
     /// Whether the client has seen the beginning of a message and not its end.
@@ -65,6 +72,7 @@ impl<'a> FromServer<'a> {
                 continue;
             }
             self.to.flush().await.map_err(client_gone)?;
+            self.around.gate.audit().settle();
             self.shared.settled.notify_waiters();
             if self.reader.more().await.map_err(server_gone)? == 0 {
                 return self.at_end();

@@ -121,7 +121,7 @@ pub(super) async fn run(
     let (client, mut to_client) = client.split();
     let (server, to_server) = server.split();
     let mut from_client = FromClient::new(client, to_server, &shared, session, around);
-    let mut from_server = FromServer::new(server, &mut to_client, &shared, &session.tally);
+    let mut from_server = FromServer::new(server, &mut to_client, &shared, &session.tally, around);
     let ended = tokio::select! {
         // The server first: what it has sent is relayed before the client's next request is looked at.
         biased;
