@@ -100,7 +100,7 @@ impl Settings {
     }
 
     const fn default_checkpoint_records() -> u64 {
-        1000
+        10_000
     }
 
     const fn default_checkpoint_interval() -> Span {
