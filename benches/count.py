@@ -21,6 +21,7 @@ OPERATIONS = {
     "decision-1": (100, 1100),
     "decision-100": (100, 1100),
     "decision-1000": (10, 60),
+    "decision-exact-10000": (100, 1100),
     "admission": (100, 600),
 }
 

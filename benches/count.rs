@@ -24,9 +24,10 @@ fn run(operation: &str, times: usize) {
             let (cache, limits) = (Cache::new(10_000, 64 * 1024 * 1024), Limits::default());
             corpus(times, |text| drop(black_box(cache.analyze(Dialect::Postgres, text, &limits))));
         }
-        "decision-1" => decide(1, times),
-        "decision-100" => decide(100, times),
-        "decision-1000" => decide(1000, times),
+        "decision-1" => decide(1, subject::Names::Patterns, times),
+        "decision-100" => decide(100, subject::Names::Patterns, times),
+        "decision-1000" => decide(1000, subject::Names::Patterns, times),
+        "decision-exact-10000" => decide(10_000, subject::Names::Exact, times),
         "admission" => admit(times),
         other => panic!("no operation {other}"),
     }
@@ -40,8 +41,8 @@ fn corpus(times: usize, each: impl Fn(&str)) {
     statements.iter().cycle().take(times).for_each(|text| each(black_box(text)));
 }
 
-fn decide(entries: usize, times: usize) {
-    let (policies, session, analysis) = (subject::policies(entries), subject::session(), subject::analysis(subject::LOOK_UP));
+fn decide(entries: usize, names: subject::Names, times: usize) {
+    let (policies, session, analysis) = (subject::policies(entries, names), subject::session(), subject::analysis(subject::LOOK_UP));
     let request = subject::request(&session, &analysis.statements[0].effects);
     for _ in 0..times {
         black_box(policies.decide(black_box(&request)));
@@ -50,7 +51,7 @@ fn decide(entries: usize, times: usize) {
 
 fn admit(times: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (gate, _directory) = subject::gate(subject::policies(10));
+    let (gate, _directory) = subject::gate(subject::policies(10, subject::Names::Patterns));
     let (session, analysis) = (subject::session(), subject::analysis(subject::LOOK_UP));
     runtime.block_on(async {
         for _ in 0..times {

@@ -45,18 +45,31 @@ mod analysis {
 }
 
 /// Policy, by the number of its entries; the last one decides.
-#[divan::bench(args = [1, 100, 10_000])]
-fn decision(bencher: Bencher<'_, '_>, entries: usize) {
-    let (policies, session, analysis) = (subject::policies(entries), subject::session(), subject::analysis(subject::LOOK_UP));
-    let request = subject::request(&session, &analysis.statements[0].effects);
-    bencher.bench(|| black_box(policies.decide(black_box(&request))));
+mod decision {
+    use super::{Bencher, black_box, subject};
+
+    #[divan::bench(args = [1, 100, 10_000])]
+    fn exact_names(bencher: Bencher<'_, '_>, entries: usize) {
+        decide(bencher, &subject::policies(entries, subject::Names::Exact));
+    }
+
+    #[divan::bench(args = [1, 100, 10_000])]
+    fn patterns(bencher: Bencher<'_, '_>, entries: usize) {
+        decide(bencher, &subject::policies(entries, subject::Names::Patterns));
+    }
+
+    fn decide(bencher: Bencher<'_, '_>, policies: &tollhouse::policy::PolicySet) {
+        let (session, analysis) = (subject::session(), subject::analysis(subject::LOOK_UP));
+        let request = subject::request(&session, &analysis.statements[0].effects);
+        bencher.bench(|| black_box(policies.decide(black_box(&request))));
+    }
 }
 
 /// Decision, attempt, permit and outcome, one after the other, with the log in memory at durability `write`.
 #[divan::bench]
 fn admission(bencher: Bencher<'_, '_>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (gate, _directory) = subject::gate(subject::policies(10));
+    let (gate, _directory) = subject::gate(subject::policies(10, subject::Names::Patterns));
     let (session, analysis) = (subject::session(), subject::analysis(subject::LOOK_UP));
     bencher.bench_local(|| runtime.block_on(subject::look_up(&gate, &session, &analysis)));
     runtime.block_on(gate.audit().close()).unwrap();

@@ -34,9 +34,18 @@ pub(crate) fn analysis(text: &str) -> Analysis {
     analyze(Dialect::Postgres, text, &Limits::default())
 }
 
+/// How the tables of entries are named that do not match.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Names {
+    /// Each exactly.
+    Exact,
+    /// Each by a pattern.
+    Patterns,
+}
+
 /// Enforced policies with `entries` entries of `rules.sql` in all. Each selects the workload and reaches the target,
 /// and only the very last entry allows the look-up: the longest way there is.
-pub(crate) fn policies(entries: usize) -> PolicySet {
+pub(crate) fn policies(entries: usize, names: Names) -> PolicySet {
     let mut text = String::new();
     for entry in 0..entries {
         if entry % ENTRIES_PER_POLICY == 0 {
@@ -48,7 +57,11 @@ pub(crate) fn policies(entries: usize) -> PolicySet {
             )
             .unwrap();
         }
-        let table = if entry + 1 == entries { "pgbench_accounts".to_owned() } else { format!("mart_{entry}_*") };
+        let table = match names {
+            _ if entry + 1 == entries => "pgbench_accounts".to_owned(),
+            Names::Exact => format!("mart_{entry}"),
+            Names::Patterns => format!("mart_{entry}_*"),
+        };
         writeln!(text, "              - {{ actions: [select, insert, update, delete], tables: [\"bench.*.{table}\"] }}").unwrap();
     }
     PolicySet::parse(&[Source { file: "policies.yaml", text: &text }]).unwrap()

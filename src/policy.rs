@@ -7,6 +7,7 @@ mod decide;
 mod document;
 mod entry;
 pub mod explain;
+mod index;
 mod pattern;
 mod phrase;
 mod selector;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,7 +155,12 @@ pub struct PolicySet {
     /// By name, so that the order of files decides nothing.
     policies: Vec<Policy>,
     warnings: Vec<Problem>,
+    /// Scopes that were asked for, the newest last: a sidecar has a workload or two and a few targets.
+    scopes: ArcSwap<Vec<Arc<Scope>>>,
 }
+
+/// Scopes that are kept; the oldest goes. One holds a reference to each entry that is in it.
+const SCOPES_MAX: usize = 32;
 
 impl PolicySet {
     /// Compiles every document of every source. No policy at all is a set that denies everything.
@@ -188,7 +195,7 @@ impl PolicySet {
             return Err(problems);
         }
         let (policies, documents): (Vec<Policy>, Vec<WarehousePolicy>) = policies.into_values().unzip();
-        Ok(Self { revision: revision(&documents)?, policies, warnings })
+        Ok(Self { revision: revision(&documents)?, policies, warnings, scopes: ArcSwap::default() })
     }
 
     /// `sha256:` and 16 hexadecimal digits of everything that decides: neither order of files nor descriptions count.
@@ -208,10 +215,11 @@ impl PolicySet {
 
     /// Decides on the effects of a request; without effects, on its connection. Total and deterministic.
     ///
-    /// Every effect must be allowed by some entry and denied by none. One pass over the policies finds those that
-    /// select the principal and reach the target; each effect then looks only at their entries.
+    /// Every effect must be allowed by some entry and denied by none. The first decision about a workload and a target
+    /// takes one pass over the policies; after it the cost depends on the number of effects, and of entries only where
+    /// their patterns have wildcards.
     pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
-        let scope = Scope::new(&self.policies, request.principal, request.target);
+        let scope = self.scope(request.principal, request.target);
         let connection = (scope.connection(), Phrase::Connection(request.target));
         let effects = request.effects.iter().map(|effect| (scope.effect(effect, request), Phrase::Effect(effect, request)));
         self.conclude(std::iter::once(connection).chain(effects))
@@ -220,13 +228,25 @@ impl PolicySet {
     /// Decides on a connection before any statement: some rule must reach the target, and no deny rule without
     /// `rules` may.
     pub fn admits(&self, principal: &Principal, target: &Target) -> Decision {
-        let scope = Scope::new(&self.policies, principal, target);
+        let scope = self.scope(principal, target);
         self.conclude(std::iter::once((scope.connection(), Phrase::Connection(target))))
     }
 
     /// Decides, and tells the whole way to the decision.
     pub fn explain<'a>(&'a self, request: &AccessRequest<'a>) -> Explanation<'a> {
         Explanation::new(&self.policies, *request, self.decide(request))
+    }
+
+    fn scope(&self, principal: &Principal, target: &Target) -> Arc<Scope> {
+        if let Some(known) = self.scopes.load().iter().find(|scope| scope.is_of(principal, target)) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(Scope::new(&self.policies, principal, target));
+        self.scopes.rcu(|known| {
+            let kept = known.iter().skip((known.len() + 1).saturating_sub(SCOPES_MAX));
+            kept.cloned().chain([Arc::clone(&made)]).collect::<Vec<_>>()
+        });
+        made
     }
 
     /// The worst answer decides; of equal ones the first, or the last where all are allowed.

@@ -40,7 +40,7 @@ pub(super) struct Reach {
 #[derive(Debug)]
 pub(super) struct SqlEntry {
     pub(super) rule: RuleRef,
-    pub(super) entry: Entry,
+    pub(super) entry: Arc<Entry>,
 }
 
 impl Policy {
@@ -174,7 +174,7 @@ impl Problems<'_> {
             let mut entries = Vec::new();
             for (index, sql) in rules.sql.iter().enumerate() {
                 let path = format!("{}.rules.sql[{index}]", rule.path);
-                let entry = self.entry(&path, sql);
+                let entry = Arc::new(self.entry(&path, sql));
                 entries.push(SqlEntry { rule: RuleRef { policy: Arc::clone(&rule.policy), path: path.into() }, entry });
             }
             entries

@@ -1,5 +1,8 @@
 //! The decision: which rules reach the target, and whether they allow every effect.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::Effect;
@@ -7,18 +10,40 @@ use crate::target::Target;
 
 use super::compile::{Policy, Reach, SqlEntry};
 use super::entry::{Miss, Reading};
+use super::index::Index;
 use super::phrase::Phrase;
 use super::{AccessRequest, Denial, Mode, RuleRef, Verdict};
 
-/// The policies that select a principal, and their rules that reach a target.
-#[derive(Debug, Default)]
-pub(super) struct Scope<'p> {
-    /// Some policy selects the principal.
+/// The policies that select a workload, and their rules that reach a target: all that a session's decisions need.
+#[derive(Debug)]
+pub(super) struct Scope {
+    workload: Workload,
+    host: String,
+    port: u16,
+    /// Some policy selects the workload.
     selected: bool,
     /// Some policy in enforce mode does.
     enforced: bool,
-    allow: Vec<&'p Reach>,
-    deny: Vec<(&'p Policy, &'p Reach)>,
+    /// The first rule that reaches the target, and the entries of all that do.
+    allow: Rules,
+    /// The same for `egressDeny` of policies that enforce; here the first rule is the first without entries.
+    forbid: Rules,
+    /// The same for `egressDeny` of policies that observe.
+    would_forbid: Rules,
+}
+
+/// What selectors see of a principal.
+#[derive(Debug, PartialEq, Eq)]
+struct Workload {
+    namespace: Option<String>,
+    service_account: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+struct Rules {
+    connection: Option<RuleRef>,
+    effects: Index,
 }
 
 /// What became of one question: a connection or an effect.
@@ -88,66 +113,87 @@ impl Reach {
     }
 }
 
-impl<'p> Scope<'p> {
-    /// One pass over all policies; everything after it looks only at what was found.
-    pub(super) fn new(policies: &'p [Policy], principal: &Principal, target: &Target) -> Self {
-        let mut scope = Self::default();
-        for policy in policies.iter().filter(|policy| policy.selects(principal).is_ok()) {
-            scope.selected = true;
-            scope.enforced |= policy.mode == Mode::Enforce;
-            let reaching = |reach: &&'p Reach| reach.reaches(target).is_ok();
-            scope.allow.extend(policy.allow.iter().filter(reaching));
-            scope.deny.extend(policy.deny.iter().filter(reaching).map(|reach| (policy, reach)));
+impl Scope {
+    /// One pass over all policies; every decision after it looks only at what was found.
+    pub(super) fn new(policies: &[Policy], principal: &Principal, target: &Target) -> Self {
+        let selecting: Vec<&Policy> = policies.iter().filter(|policy| policy.selects(principal).is_ok()).collect();
+        let of = |mode| selecting.iter().copied().filter(move |policy| policy.mode == mode);
+        let reaches = |reach: &&Reach| reach.reaches(target).is_ok();
+        Self {
+            workload: Workload {
+                namespace: principal.namespace.clone(),
+                service_account: principal.service_account.clone(),
+                labels: principal.labels.clone(),
+            },
+            host: target.host.clone(),
+            port: target.port,
+            selected: !selecting.is_empty(),
+            enforced: of(Mode::Enforce).next().is_some(),
+            allow: Rules::allowing(selecting.iter().flat_map(|policy| &policy.allow).filter(reaches)),
+            forbid: Rules::denying(of(Mode::Enforce).flat_map(|policy| &policy.deny).filter(reaches)),
+            would_forbid: Rules::denying(of(Mode::Observe).flat_map(|policy| &policy.deny).filter(reaches)),
         }
-        scope
+    }
+
+    /// Is this the scope of the principal and the target?
+    pub(super) fn is_of(&self, principal: &Principal, target: &Target) -> bool {
+        let Workload { namespace, service_account, labels } = &self.workload;
+        self.port == target.port
+            && self.host == target.host
+            && *namespace == principal.namespace
+            && *service_account == principal.service_account
+            && *labels == principal.labels
     }
 
     /// May the connection itself be made? Only deny rules without `rules` forbid it.
-    pub(super) fn connection(&self) -> Answer<'p> {
-        self.answer(
-            |reach| match &reach.sql {
-                None => Some(&reach.rule),
-                Some(_) => None,
-            },
-            self.allow.first().map(|reach| &reach.rule),
-        )
+    pub(super) fn connection(&self) -> Answer<'_> {
+        self.answer(|rules, _| rules.connection.as_ref())
     }
 
     /// May the effect be had?
-    pub(super) fn effect(&self, effect: &Effect, request: &AccessRequest<'_>) -> Answer<'p> {
-        let denies = |reach: &'p Reach| match &reach.sql {
-            None => Some(&reach.rule),
-            Some(entries) => first_match(entries, effect, request, Reading::Possible),
-        };
-        let entries = self.allow.iter().filter_map(|reach| reach.sql.as_deref());
-        let allowed = entries.filter_map(|entries| first_match(entries, effect, request, Reading::Certain)).next();
-        self.answer(denies, allowed)
+    pub(super) fn effect(&self, effect: &Effect, request: &AccessRequest<'_>) -> Answer<'_> {
+        self.answer(|rules, reading| rules.effects.first_match(effect, request, reading))
     }
 
     /// A deny rule of an enforcing policy wins over everything; one of an observing policy only where the rest allows.
-    fn answer(&self, denies: impl Fn(&'p Reach) -> Option<&'p RuleRef>, allowed: Option<&'p RuleRef>) -> Answer<'p> {
-        let forbids = |mode| {
-            let of_mode = self.deny.iter().filter(move |(policy, _)| policy.mode == mode);
-            of_mode.filter_map(|(_, reach)| denies(reach)).next()
-        };
-        if let Some(rule) = forbids(Mode::Enforce) {
+    fn answer<'s>(&'s self, first: impl Fn(&'s Rules, Reading) -> Option<&'s RuleRef>) -> Answer<'s> {
+        if let Some(rule) = first(&self.forbid, Reading::Possible) {
             return Answer { verdict: Verdict::Denied, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) };
         }
-        if allowed.is_none() {
+        let Some(allowed) = first(&self.allow, Reading::Certain) else {
             let refusal = Some(if self.selected { Refusal::NoneAllows } else { Refusal::NoneSelects });
             let verdict = if self.selected && !self.enforced { Verdict::Observed } else { Verdict::Denied };
             return Answer { verdict, rule: None, refusal };
-        }
-        match forbids(Mode::Observe) {
+        };
+        match first(&self.would_forbid, Reading::Possible) {
             Some(rule) => Answer { verdict: Verdict::Observed, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) },
-            None => Answer { verdict: Verdict::Allowed, rule: allowed, refusal: None },
+            None => Answer { verdict: Verdict::Allowed, rule: Some(allowed), refusal: None },
         }
     }
 }
 
-/// The entry that matches first.
-fn first_match<'p>(entries: &'p [SqlEntry], effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Option<&'p RuleRef> {
-    entries.iter().find(|entry| entry.matches(effect, request, reading).is_ok()).map(|entry| &entry.rule)
+impl Rules {
+    /// Rules of `egress`: each allows the connection, and the statements that its entries match.
+    fn allowing<'p>(reaches: impl Iterator<Item = &'p Reach> + Clone) -> Self {
+        let entries = reaches.clone().filter_map(|reach| reach.sql.as_deref()).flatten();
+        Self {
+            connection: reaches.map(|reach| reach.rule.clone()).next(),
+            effects: Index::new(entries.map(|entry| (entry.rule.clone(), Arc::clone(&entry.entry))).collect()),
+        }
+    }
+
+    /// Rules of `egressDeny`: one without entries forbids the connection and every statement.
+    fn denying<'p>(reaches: impl Iterator<Item = &'p Reach> + Clone) -> Self {
+        let mut entries = Vec::new();
+        for reach in reaches.clone() {
+            match &reach.sql {
+                None => entries.push((reach.rule.clone(), Arc::default())),
+                Some(sql) => entries.extend(sql.iter().map(|entry| (entry.rule.clone(), Arc::clone(&entry.entry)))),
+            }
+        }
+        let mut whole = reaches.filter(|reach| reach.sql.is_none());
+        Self { connection: whole.next().map(|reach| reach.rule.clone()), effects: Index::new(entries) }
+    }
 }
 
 impl SqlEntry {

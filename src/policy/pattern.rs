@@ -53,6 +53,14 @@ impl Glob {
         }
     }
 
+    /// The only name that matches, where the pattern has no wildcard.
+    pub(super) fn exact(&self) -> Option<&str> {
+        match self {
+            Self::Exact(name) => Some(name),
+            Self::Any | Self::Pieces { .. } => None,
+        }
+    }
+
     /// Does the whole name match? Compares bytes; takes time in proportion to the name.
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
@@ -85,6 +93,11 @@ impl Dotted {
     /// What is wrong with it, as a sentence.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         text.split('.').map(Glob::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The only name that matches, where no part has a wildcard.
+    pub(super) fn exact(&self) -> Option<String> {
+        self.0.iter().map(Glob::exact).collect::<Option<Vec<_>>>().map(|parts| parts.join("."))
     }
 
     /// Does the whole name match, with as many parts?

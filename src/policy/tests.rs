@@ -1,6 +1,8 @@
 //! Runs the files of `tests/data/policy`: `cases/*.yaml` hold policies and what is decided about requests,
 //! `invalid/*.yaml` hold documents whose problems stand beside them. `UPDATE=1` rewrites what stands beside.
 
+mod linear;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
