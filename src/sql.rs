@@ -68,7 +68,7 @@ impl Statement {
 /// Does one of `effects` run code that may set the search path, or change the role that it may depend on?
 pub fn may_change_search_path(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| match effect {
-        Effect::Call { function } => postgres::may_change_search_path(function),
+        Effect::Call { function, signals: _ } => postgres::may_change_search_path(function),
         Effect::Role { .. } | Effect::Opaque { .. } => true,
         Effect::Access { .. } | Effect::Set { .. } => false,
     })
@@ -121,6 +121,8 @@ pub enum Effect {
     Call {
         /// The function.
         function: Object,
+        /// Whose server process it signals.
+        signals: Signals,
     },
     /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`); `None` is a reset.
     Role {
@@ -139,6 +141,19 @@ pub enum Effect {
         /// What it was, in our own words; never text of the statement.
         detail: String,
     },
+}
+
+/// Whose server process a call signals (`pg_terminate_backend`, `pg_cancel_backend`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Signals {
+    /// None, or one that the text does not say.
+    #[default]
+    Unsaid,
+    /// The process of this number, which may be anybody's.
+    Process(i32),
+    /// The process of this number, which serves a live session of the principal that calls. No text can say so: whoever
+    /// tracks the sessions puts it in the place of [`Signals::Process`].
+    OwnSession(i32),
 }
 
 /// What is done to an object. The names are policy vocabulary.

@@ -1,14 +1,20 @@
 //! The decision: which rules reach the target, and whether they allow every effect.
 
+use std::sync::LazyLock;
+
 use crate::fault::Reason;
 use crate::identity::Principal;
-use crate::sql::Effect;
+use crate::sql::{Effect, Signals};
 use crate::target::Target;
 
 use super::compile::{Policy, Reach, SqlEntry};
 use super::entry::{Miss, Reading};
 use super::phrase::Phrase;
 use super::{AccessRequest, Denial, Mode, RuleRef, Verdict};
+
+/// The one rule that stands in no policy: a principal may cancel and end its own sessions. dbt does so on an interrupt, from
+/// a connection of its own. Deny rules win over it as over every other.
+static OWN_SESSION: LazyLock<RuleRef> = LazyLock::new(|| RuleRef { policy: "built-in".into(), path: "own-session".into() });
 
 /// The policies that select a principal, and their rules that reach a target.
 #[derive(Debug, Default)]
@@ -121,7 +127,7 @@ impl<'p> Scope<'p> {
         };
         let entries = self.allow.iter().filter_map(|reach| reach.sql.as_deref());
         let allowed = entries.filter_map(|entries| first_match(entries, effect, request, Reading::Certain)).next();
-        self.answer(denies, allowed)
+        self.answer(denies, allowed.or_else(|| built_in(effect)))
     }
 
     /// A deny rule of an enforcing policy wins over everything; one of an observing policy only where the rest allows.
@@ -142,6 +148,15 @@ impl<'p> Scope<'p> {
             Some(rule) => Answer { verdict: Verdict::Observed, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) },
             None => Answer { verdict: Verdict::Allowed, rule: allowed, refusal: None },
         }
+    }
+}
+
+/// The rule that stands in no policy and allows the effect.
+fn built_in(effect: &Effect) -> Option<&'static RuleRef> {
+    match effect {
+        Effect::Call { function: _, signals: Signals::OwnSession(_) } => Some(&OWN_SESSION),
+        Effect::Call { function: _, signals: Signals::Unsaid | Signals::Process(_) } => None,
+        Effect::Access { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => None,
     }
 }
 

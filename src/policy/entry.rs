@@ -90,7 +90,7 @@ impl Entry {
                 check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
                 self.matches_object(object, request, reading)
             }
-            (Subject::Calls, Effect::Call { function }) => {
+            (Subject::Calls, Effect::Call { function, signals: _ }) => {
                 self.matches_database(function.database.as_deref(), request)?;
                 // A function of pg_catalog may stand before the one of the search path, so that does not resolve it.
                 self.matches_function(function, function.schema.as_deref(), reading)

@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod login;
 mod messages;
+mod own_sessions;
 mod policy;
 mod policy_reload;
 mod queries;

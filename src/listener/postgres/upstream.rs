@@ -2,6 +2,7 @@
 //!
 //! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.10 and 54.7.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(super) struct Ready {
     pub(super) key: Option<Key>,
     /// What its ParameterStatus messages said.
     pub(super) settings: ServerSettings,
+    /// Its address.
+    pub(super) server: Option<SocketAddr>,
 }
 
 /// Why there is no session.
@@ -165,7 +168,8 @@ async fn greet(mut wire: Reader<Stream>, minor: u16) -> Result<Ready, LoginFailu
             b'N' => {}
             b'Z' => {
                 greeting.extend_from_slice(&message.bytes);
-                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings });
+                let server = wire.from.peer_address();
+                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings, server });
             }
             _ => return Err(unexpected().into()),
         }
