@@ -11,6 +11,7 @@ mod corpus;
 mod display;
 mod postgres;
 mod redshift;
+pub mod replication;
 
 /// The SQL dialect of a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -280,6 +281,9 @@ pub enum OpaqueClass {
     Authorization,
     /// The protocol's FunctionCall message, which names a function by number.
     FunctionCall,
+    /// A replication connection, and the commands on it beyond SQL: copies of the whole server past every other rule, whichever
+    /// database the session names. Only an entry that names it allows it; an entry without keys does not.
+    Replication,
 }
 
 impl OpaqueClass {
@@ -299,6 +303,7 @@ impl OpaqueClass {
         OpaqueClass::ForeignData,
         OpaqueClass::Authorization,
         OpaqueClass::FunctionCall,
+        OpaqueClass::Replication,
     ];
 
     /// The word in policies and records.
@@ -318,6 +323,7 @@ impl OpaqueClass {
             Self::ForeignData => "foreign-data",
             Self::Authorization => "authorization",
             Self::FunctionCall => "function-call",
+            Self::Replication => "replication",
         }
     }
 }

@@ -263,6 +263,7 @@ impl Door {
                 owner,
                 sessions: Arc::clone(&self.sessions),
                 search_path: asked.search_path,
+                replication: asked.replication,
                 tally: Tally::default(),
             },
             server: wire,

@@ -315,6 +315,25 @@ fn an_own_session_may_be_ended_by_a_rule_of_no_policy_unless_a_deny_rule_forbids
 }
 
 #[test]
+fn replication_is_allowed_by_its_name_alone_and_denied_by_an_entry_without_keys() {
+    let policy = |allowed: &str, denied: &str| {
+        format!(
+            "apiVersion: tollhouse.dev/v1alpha1\nkind: ClusterWarehousePolicy\nmetadata: {{ name: p }}\nspec:\n  endpointSelector: {{}}\n  \
+             egress: [{{ toPorts: [{{ rules: {{ sql: {allowed} }} }}] }}]\n  egressDeny: [{{ toPorts: [{{ rules: {{ sql: {denied} }} }}] }}]\n"
+        )
+    };
+    for (allowed, denied, verdict) in [
+        ("[{}]", "[{ opaque: [do] }]", "denied statement-opaque"),
+        ("[{ opaque: [do] }]", "[{ opaque: [do] }]", "denied statement-opaque"),
+        ("[{}, { opaque: [replication] }]", "[{ opaque: [do] }]", "allowed by p"),
+        ("[{ opaque: [replication] }]", "[{}]", "denied policy-deny-rule"),
+    ] {
+        let actual = decide(&parse("p.yaml", &policy(allowed, denied)), &["opaque replication"]);
+        assert!(actual.starts_with(verdict), "{allowed} {denied}: {actual}");
+    }
+}
+
+#[test]
 fn the_demo_policy_lets_dbt_build_and_keeps_it_out_of_finance() {
     let demo = example("demo.yaml");
     for effects in [

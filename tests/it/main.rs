@@ -16,6 +16,7 @@ mod policy;
 mod policy_reload;
 mod queries;
 mod relay;
+mod replication;
 mod secrets;
 mod session_state;
 mod startup;

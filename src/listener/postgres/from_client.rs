@@ -59,7 +59,7 @@ impl<'a> FromClient<'a> {
         around: &'a Surroundings,
     ) -> Self {
         let limits = around.limits.sql();
-        let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
+        let context = Context::new(session, around.dialect, limits, Arc::clone(&around.analyses));
         Self { reader, to, out: Outbox::default(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Asked {
     pub(super) search_path: Option<String>,
     /// `application_name`.
     pub(super) application_name: Option<String>,
+    /// A replication connection.
+    pub(super) replication: bool,
 }
 
 /// The parameters that go to the warehouse: all but those of another kind of server, which this one would refuse.
@@ -25,7 +27,7 @@ pub(super) fn passed_on(parameters: &[(String, String)], flavor: &Flavor) -> Vec
 /// Reads the parameters.
 ///
 /// # Errors
-/// `StartupParameterRefused` for replication and for command-line options that are not `-c name=value`.
+/// `StartupParameterRefused` for command-line options that are not `-c name=value`.
 pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, flavor: &Flavor) -> Result<Asked, Fault> {
     let mut asked = Asked::default();
     for (name, value) in parameters {
@@ -37,10 +39,11 @@ pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, flavor: &F
                     asked.set(&name, &value, dialect);
                 }
             }
+            // What is not plainly off counts: the server understands more words than these, and `database`.
+            "replication" if matches!(value.as_str(), "false" | "off" | "no" | "0") => {}
             "replication" => {
-                if !matches!(value.as_str(), "false" | "off" | "no" | "0") {
-                    return Err(refused("replication"));
-                }
+                asked.replication = true;
+                asked.effects.push(sql::replication::connection());
             }
             name => asked.set(name, value, dialect),
         }
@@ -157,10 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn replication_and_bare_options_are_refused() {
-        for parameters in [[("replication", "database")], [("options", "-d 5")], [("options", "-c")], [("options", "-c role")]] {
+    fn replication_is_an_effect_unless_it_is_plainly_off() {
+        for value in ["database", "true", "on", "1", "yes", "t", "TRUE", ""] {
+            let asked = asked(&[("replication", value)]).unwrap();
+            assert_eq!((asked.replication, asked.effects), (true, vec![crate::sql::replication::connection()]), "{value}");
+        }
+        assert_eq!(asked(&[("replication", "false")]), Ok(super::Asked::default()));
+    }
+
+    #[test]
+    fn bare_options_are_refused() {
+        for parameters in [[("options", "-d 5")], [("options", "-c")], [("options", "-c role")]] {
             assert_eq!(asked(&parameters), Err(Reason::StartupParameterRefused), "{parameters:?}");
         }
-        assert!(asked(&[("replication", "false"), ("application_name", "dbt")]).is_ok());
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) sessions: Arc<Sessions>,
     /// The one schema of its search path, where the startup parameters fixed it.
     pub(super) search_path: Option<String>,
+    /// Whether it is a replication connection.
+    pub(super) replication: bool,
     /// What it has done so far.
     pub(super) tally: Tally,
 }

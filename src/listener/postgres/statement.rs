@@ -17,14 +17,16 @@ pub(super) struct Context {
     /// What dbt said last: its transaction statements, among others, carry no comment of their own.
     dbt: Option<Arc<Attribution>>,
     dialect: Dialect,
+    /// On a replication connection some texts are no SQL.
+    replication: bool,
     limits: sql::Limits,
     cache: Arc<Cache>,
 }
 
 impl Context {
     /// The context of a session that has run nothing yet.
-    pub(super) fn new(search_path: Option<String>, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
-        Self { search_path, dbt: None, dialect, limits, cache }
+    pub(super) fn new(session: &super::session::Session, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
+        Self { search_path: session.search_path.clone(), dbt: None, dialect, replication: session.replication, limits, cache }
     }
 
     /// The schema of unqualified names, where known.
@@ -35,7 +37,7 @@ impl Context {
     /// Analyzes a text and notes what dbt says in it.
     pub(super) fn read(&mut self, text: &[u8], flow: &Flow) -> Prepared {
         let (sql, analysis) = match std::str::from_utf8(text) {
-            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.cache.analyze(self.dialect, sql, &self.limits)),
+            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.analyze(sql)),
             Ok(sql) => (Cow::Borrowed(sql), opaque(OpaqueClass::Unparseable, "the server reads this text in another way")),
             Err(_) => (String::from_utf8_lossy(text), opaque(OpaqueClass::Unparseable, "the text is not UTF-8")),
         };
@@ -43,6 +45,11 @@ impl Context {
             self.dbt = Some(Arc::new(said));
         }
         Prepared { sql: sql.as_ref().into(), analysis, dbt: self.dbt.clone() }
+    }
+
+    fn analyze(&self, sql: &str) -> Arc<Analysis> {
+        let command = if self.replication { sql::replication::analyze(sql) } else { None };
+        command.map_or_else(|| self.cache.analyze(self.dialect, sql, &self.limits), Arc::new)
     }
 
     /// Notes what an admitted text changes in the session, before it is forwarded.
