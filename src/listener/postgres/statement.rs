@@ -44,7 +44,7 @@ impl Context {
         if let Some(said) = dbt::attribute(&sql) {
             self.dbt = Some(Arc::new(said));
         }
-        Prepared { sql: sql.as_ref().into(), analysis, dbt: self.dbt.clone() }
+        Prepared { sql: text.into(), analysis, dbt: self.dbt.clone() }
     }
 
     fn analyze(&self, sql: &str) -> Arc<Analysis> {
@@ -128,13 +128,13 @@ pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
     let dbt = newest.dbt.clone();
     candidates.push(newest);
     let statements = candidates.iter().flat_map(|prepared| prepared.analysis.statements.iter().cloned()).collect();
-    let texts: Vec<&str> = candidates.iter().map(|prepared| &*prepared.sql).collect();
-    Arc::new(Prepared { sql: texts.join("\n/* or */\n").into(), analysis: Arc::new(Analysis { statements }), dbt })
+    let texts: Vec<&[u8]> = candidates.iter().map(|prepared| &*prepared.sql).collect();
+    Arc::new(Prepared { sql: texts.join(&b"\n/* or */\n"[..]).into(), analysis: Arc::new(Analysis { statements }), dbt })
 }
 
 fn unknown() -> Prepared {
     let statements = vec![Statement { verb: "EXECUTE", effects: vec![unknown_name()], session: Session::SearchPathUnknown }];
-    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements }), dbt: None }
+    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements }), dbt: None }
 }
 
 fn unknown_name() -> Effect {
@@ -149,7 +149,7 @@ pub(super) fn function_call() -> Prepared {
         effects: vec![Effect::Opaque { class: OpaqueClass::FunctionCall, detail }],
         session: Session::SearchPathUnknown,
     };
-    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
+    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
 }
 
 fn opaque(class: OpaqueClass, detail: &str) -> Arc<Analysis> {
