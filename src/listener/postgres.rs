@@ -115,6 +115,7 @@ impl Door {
                 target: parts.target,
                 tls: parts.tls,
                 methods: parts.methods,
+                login_parameters: parts.login_parameters,
                 connect_timeout: parts.limits.connect_timeout.0,
             }),
             sessions: parts.cancellation.0.postgres,

@@ -173,6 +173,7 @@ mod tests {
                 target: Arc::new(target),
                 tls,
                 methods: Vec::new(),
+                login_parameters: std::collections::BTreeMap::new(),
                 connect_timeout: std::time::Duration::from_secs(1),
             }),
             server: server.map(|ip| SocketAddr::from((ip, 5432))),

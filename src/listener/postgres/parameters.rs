@@ -19,9 +19,12 @@ pub(super) struct Asked {
     pub(super) replication: bool,
 }
 
-/// The parameters that go to the warehouse: all but those of another kind of server, which this one would refuse.
+/// The parameters that go to the warehouse: all but those about the login, which is ours, and those of another kind of server,
+/// which this one would refuse.
 pub(super) fn passed_on(parameters: &[(String, String)], flavor: &Flavor) -> Vec<(String, String)> {
-    parameters.iter().filter(|(name, _)| !flavor.foreign_parameters.contains(&name.as_str())).cloned().collect()
+    let left_out =
+        |name: &str| flavor.login_parameters.contains(&name) || flavor.foreign_parameters.iter().any(|list| list.contains(&name));
+    parameters.iter().filter(|(name, _)| !left_out(name)).cloned().collect()
 }
 
 /// Reads the parameters.
@@ -32,7 +35,7 @@ pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, flavor: &F
     let mut asked = Asked::default();
     for (name, value) in parameters {
         match name.as_str() {
-            // They are about the login, which is ours.
+            // They are about the client, and change no right.
             name if flavor.startup_parameters.contains(&name) => {}
             "options" => {
                 for (name, value) in split_options(value)? {
@@ -131,11 +134,20 @@ mod tests {
     }
 
     #[test]
-    fn redshifts_parameters_go_to_redshift_unjudged_and_to_nobody_else() {
-        let parameters = owned(&[("client_protocol_version", "2"), ("token_type", "SUBJECT_TOKEN"), ("application_name", "dbt")]);
+    fn what_redshifts_client_says_of_itself_goes_to_redshift_and_what_it_says_of_the_login_to_nobody() {
+        let parameters = owned(&[
+            ("client_protocol_version", "2"),
+            ("token_type", "SUBJECT_TOKEN"),
+            ("idp_type", "AwsIdc"),
+            ("provider_name", "other"),
+            ("identity_namespace", "other"),
+            ("plugin_name", "other"),
+            ("application_name", "dbt"),
+        ]);
         let redshift = flavor("redshift");
-        assert_eq!(passed_on(&parameters, &redshift), parameters);
-        assert_eq!(read(&parameters, Dialect::Redshift, &redshift).unwrap().effects, []);
+        let passed = passed_on(&parameters, &redshift);
+        assert_eq!(passed, owned(&[("client_protocol_version", "2"), ("application_name", "dbt")]));
+        assert_eq!(read(&passed, Dialect::Redshift, &redshift).unwrap().effects, []);
         assert_eq!(passed_on(&parameters, &flavor("postgresql")), owned(&[("application_name", "dbt")]));
     }
 
