@@ -124,7 +124,7 @@ pub(crate) fn gate(policies: PolicySet) -> (Gate, TempDir) {
 pub(crate) async fn look_up(gate: &Gate, session: &SessionFacts, analysis: &Analysis) {
     let execution = Execution {
         session,
-        sql: LOOK_UP,
+        sql: LOOK_UP.as_bytes(),
         protocol: Protocol::Extended,
         analysis,
         effects: &analysis.statements[0].effects,

@@ -211,7 +211,7 @@ pub struct Execution<'a> {
     /// The session it belongs to.
     pub session: &'a SessionFacts,
     /// The text, exactly as the client sent it.
-    pub sql: &'a str,
+    pub sql: &'a [u8],
     /// How it was asked for.
     pub protocol: Protocol,
     /// What the text would do.

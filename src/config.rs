@@ -2,6 +2,7 @@
 
 mod check;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +75,10 @@ pub struct TargetFile {
     /// a secret is shown in clear only behind TLS or within the machine.
     #[serde(default)]
     pub authentication_methods: Option<Vec<Method>>,
+    /// Startup parameters about the login, where the kind has any (`redshift`: `idp_type`, `token_type`, ...). A client's own
+    /// are left out: they could have the credential read as somebody else's.
+    #[serde(default)]
+    pub login_parameters: BTreeMap<String, String>,
 }
 
 /// Where policies come from.
@@ -135,6 +140,8 @@ pub struct Route {
     pub tls: ClientSettings,
     /// The ways to log in that the target may ask for.
     pub methods: Vec<Method>,
+    /// Startup parameters about the login there.
+    pub login_parameters: BTreeMap<String, String>,
     /// What is exchanged.
     pub identity: identity::Settings,
     /// How it is exchanged.

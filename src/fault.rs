@@ -90,7 +90,7 @@ reasons! {
     /// A startup parameter that would escape policy.
     StartupParameterRefused { "startup-parameter-refused", Client, "42501", 403,
         "a startup parameter is not allowed through the proxy",
-        "remove the parameter from the client's options; roles and replication are given by policy, not by the client" }
+        "remove it from the client's options; of those for the server's command line only `-c name=value` is passed on" }
     /// A protocol version that we do not speak.
     ProtocolVersion { "protocol-version", Client, "0A000", 505,
         "unsupported frontend protocol version",

@@ -1,5 +1,6 @@
 //! Accepts clients and relays what the gate permits: limits, drain, and isolation of one session from another.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,6 +170,8 @@ pub struct Parts {
     pub tls: tls::Client,
     /// The ways to log in that the warehouse may ask for.
     pub methods: Vec<Method>,
+    /// Startup parameters about the login there.
+    pub login_parameters: BTreeMap<String, String>,
     /// Which certificates count.
     pub trust: Trust,
     /// Who is calling, and what they log in with.

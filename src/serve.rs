@@ -218,6 +218,7 @@ impl Shared {
             role: route.role.clone(),
             tls: tls::Client::new(&route.tls, config.trust)?,
             methods: route.methods.clone(),
+            login_parameters: route.login_parameters.clone(),
             trust: config.trust,
             exchange: exchange.kind(),
             credentials: credential::cache::Cache::new(source, exchange, Arc::clone(&route.target), Arc::clone(&self.metrics)),

@@ -11,6 +11,7 @@ mod corpus;
 mod display;
 mod postgres;
 mod redshift;
+pub mod replication;
 mod shape;
 
 /// The SQL dialect of a warehouse.
@@ -69,7 +70,7 @@ impl Statement {
 /// Does one of `effects` run code that may set the search path, or change the role that it may depend on?
 pub fn may_change_search_path(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| match effect {
-        Effect::Call { function } => postgres::may_change_search_path(function),
+        Effect::Call { function, signals: _ } => postgres::may_change_search_path(function),
         Effect::Role { .. } | Effect::Opaque { .. } => true,
         Effect::Access { .. } | Effect::Set { .. } => false,
     })
@@ -122,6 +123,8 @@ pub enum Effect {
     Call {
         /// The function.
         function: Object,
+        /// Whose server process it signals.
+        signals: Signals,
     },
     /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`); `None` is a reset.
     Role {
@@ -140,6 +143,19 @@ pub enum Effect {
         /// What it was, in our own words; never text of the statement.
         detail: String,
     },
+}
+
+/// Whose server process a call signals (`pg_terminate_backend`, `pg_cancel_backend`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Signals {
+    /// None, or one that the text does not say.
+    #[default]
+    Unsaid,
+    /// The process of this number, which may be anybody's.
+    Process(i32),
+    /// The process of this number, which serves a live session of the principal that calls. No text can say so: whoever
+    /// tracks the sessions puts it in the place of [`Signals::Process`].
+    OwnSession(i32),
 }
 
 /// What is done to an object. The names are policy vocabulary.
@@ -266,6 +282,9 @@ pub enum OpaqueClass {
     Authorization,
     /// The protocol's FunctionCall message, which names a function by number.
     FunctionCall,
+    /// A replication connection, and the commands on it beyond SQL: copies of the whole server past every other rule, whichever
+    /// database the session names. Only an entry that names it allows it; an entry without keys does not.
+    Replication,
 }
 
 impl OpaqueClass {
@@ -285,6 +304,7 @@ impl OpaqueClass {
         OpaqueClass::ForeignData,
         OpaqueClass::Authorization,
         OpaqueClass::FunctionCall,
+        OpaqueClass::Replication,
     ];
 
     /// The word in policies and records.
@@ -304,6 +324,7 @@ impl OpaqueClass {
             Self::ForeignData => "foreign-data",
             Self::Authorization => "authorization",
             Self::FunctionCall => "function-call",
+            Self::Replication => "replication",
         }
     }
 }

@@ -40,6 +40,8 @@ log_rotation_age = 0
 log_rotation_size = 0
 log_statement = 'all'
 log_connections = on
+# Logical replication, which the tests try, needs it.
+wal_level = logical
 # Nothing here outlives the run, and no test takes the machine down: the server's own durability is not what is tested.
 fsync = off
 CONF
@@ -49,6 +51,8 @@ local    all       postgres                  peer map=administrator
 local    all       dbt_runner                peer map=direct
 hostssl  all       all         127.0.0.1/32  cert
 hostssl  all       all         ::1/128       cert
+hostssl  replication  all   127.0.0.1/32  cert
+hostssl  replication  all   ::1/128       cert
 HBA
     local user
     for user in "$owner" "$(id -un)"; do

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -151,7 +153,7 @@ pub(super) enum Definition {
         /// The digest of the text.
         key: [u8; 32],
         /// The text.
-        text: Box<str>,
+        text: Box<[u8]>,
     },
 }
 
@@ -166,8 +168,8 @@ impl Definition {
     }
 
     /// The text of a statement.
-    pub(super) fn statement(text: &str) -> Self {
-        Self::Statement { key: sha256(text.as_bytes()), text: text.into() }
+    pub(super) fn statement(text: &[u8]) -> Self {
+        Self::Statement { key: sha256(text), text: text.into() }
     }
 
     /// What tells it from others.
@@ -183,7 +185,8 @@ impl Definition {
         match self {
             Self::Session(session) => Record { kind: Kind::Session, time, fields: session.fields.clone() },
             Self::Statement { key, text } => {
-                let fields = inside(&StatementFields { digest: &hex(key), text });
+                let text_base64 = std::str::from_utf8(text).is_err().then(|| STANDARD.encode(text));
+                let fields = inside(&StatementFields { digest: &hex(key), text: &String::from_utf8_lossy(text), text_base64 });
                 Record { kind: Kind::Statement, time, fields }
             }
         }
@@ -208,6 +211,9 @@ fn inside(fields: &impl Serialize) -> String {
 struct StatementFields<'a> {
     digest: &'a str,
     text: &'a str,
+    /// The bytes of a text that is not UTF-8, of which `text` is only a likeness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_base64: Option<String>,
 }
 
 #[derive(Serialize)]

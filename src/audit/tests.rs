@@ -76,7 +76,7 @@ impl Fixture {
     pub(crate) fn attempt<'a>(&'a self, sql: &'a str) -> Attempt<'a> {
         let execution = Execution {
             session: &self.session,
-            sql,
+            sql: sql.as_bytes(),
             protocol: Protocol::Simple,
             analysis: &self.analysis,
             effects: &self.analysis.statements[0].effects,

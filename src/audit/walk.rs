@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::batch::{CheckpointFields, FORMAT, Position, SegmentFields, signed_text};
@@ -76,6 +78,8 @@ struct StatementLine<'a> {
     digest: Cow<'a, str>,
     #[serde(borrow)]
     text: Cow<'a, str>,
+    #[serde(borrow, default)]
+    text_base64: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -299,7 +303,12 @@ fn fields<'a, T: Deserialize<'a>>(frame: &'a Frame) -> Result<T, Cow<'static, st
 
 fn statement(frame: &Frame) -> Result<(), Cow<'static, str>> {
     let statement: StatementLine<'_> = fields(frame)?;
-    match hex(&sha256(statement.text.as_bytes())) == statement.digest {
+    let original = match &statement.text_base64 {
+        None => Cow::Borrowed(statement.text.as_bytes()),
+        Some(encoded) => Cow::Owned(STANDARD.decode(encoded.as_bytes()).map_err(|_| "the text is not in Base64")?),
+    };
+    // Readers are shown the text, so it has to be that of the bytes.
+    match hex(&sha256(&original)) == statement.digest && String::from_utf8_lossy(&original) == statement.text {
         true => Ok(()),
         false => Err("the text is not the one that the digest names".into()),
     }

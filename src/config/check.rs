@@ -124,6 +124,9 @@ impl Check<'_> {
         if let (Some(kind), Some(methods)) = (found, &target.authentication_methods) {
             self.methods(&format!("{place}.authentication_methods"), kind, methods);
         }
+        if let Some(kind) = found {
+            self.login_parameters(&format!("{place}.login_parameters"), kind, target);
+        }
         if let Err(error) = credential::exchange(&target.credential, self.trust) {
             self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
         }
@@ -146,6 +149,14 @@ impl Check<'_> {
         }
         for method in methods.iter().filter(|method| !methods_of(kind).contains(method)) {
             self.problem(place, format!("the kind `{}` has no `{}`", kind.name, method.as_str()));
+        }
+    }
+
+    fn login_parameters(&mut self, place: &str, kind: &Kind, target: &TargetFile) {
+        let Protocol::Postgres(flavor) = kind.protocol;
+        for name in target.login_parameters.keys().filter(|name| !flavor.login_parameters.contains(&name.as_str())) {
+            let words = flavor.login_parameters.iter().copied();
+            self.problem(place, unknown("parameter", name, words));
         }
     }
 
@@ -203,6 +214,7 @@ impl Check<'_> {
             role: target.role.clone(),
             tls: target.tls.clone(),
             methods: target.authentication_methods.clone().unwrap_or_else(|| methods_of(kind).to_vec()),
+            login_parameters: target.login_parameters.clone(),
             identity: identity.clone(),
             credential: target.credential.clone(),
         })

@@ -43,7 +43,7 @@ mod upstream;
 mod wire;
 
 use self::authentication::Authentication;
-use self::cancel::{Key, Registered, Sessions};
+use self::cancel::{Key, Owner, Registered, Sessions};
 use self::flow::Flow;
 use self::message::{Severity, write_error};
 use self::parameters::Asked;
@@ -116,6 +116,7 @@ impl Door {
                 target: parts.target,
                 tls: parts.tls,
                 methods: parts.methods,
+                login_parameters: parts.login_parameters,
                 connect_timeout: parts.limits.connect_timeout.0,
             }),
             sessions: parts.cancellation.0.postgres,
@@ -238,7 +239,8 @@ impl Door {
             refused.server_error = server_error;
             fault
         })?;
-        let Ready { wire: server, greeting, minor, key, settings } = ready;
+        let Ready { wire, greeting, minor, key, settings, server } = ready;
+        let owner = Owner { principal: Arc::clone(&lease.principal), upstream: Arc::clone(&self.upstream), server };
         let mut answer = BytesMut::new();
         startup.wanted.negotiate(minor, &mut answer);
         answer.extend_from_slice(&greeting);
@@ -257,9 +259,17 @@ impl Door {
         };
         self.audit().note(Note::SessionStarted(&facts)).await?;
         Ok(Begun {
-            _registered: key.clone().map(|key| self.sessions.register(key, Arc::clone(&self.upstream))),
-            session: Session { facts, key, upstream: Arc::clone(&self.upstream), search_path: asked.search_path, tally: Tally::default() },
-            server,
+            _registered: key.clone().map(|key| self.sessions.register(key, owner.clone())),
+            session: Session {
+                facts,
+                key,
+                owner,
+                sessions: Arc::clone(&self.sessions),
+                search_path: asked.search_path,
+                replication: asked.replication,
+                tally: Tally::default(),
+            },
+            server: wire,
             greeting: answer.freeze(),
             flow: Flow::new(settings),
         })

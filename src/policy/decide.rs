@@ -1,11 +1,11 @@
 //! The decision: which rules reach the target, and whether they allow every effect.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::fault::Reason;
 use crate::identity::Principal;
-use crate::sql::Effect;
+use crate::sql::{Effect, Signals};
 use crate::target::Target;
 
 use super::compile::{Policy, Reach, SqlEntry};
@@ -13,6 +13,10 @@ use super::entry::{Miss, Reading};
 use super::index::Index;
 use super::phrase::Phrase;
 use super::{AccessRequest, Denial, Mode, RuleRef, Verdict};
+
+/// The one rule that stands in no policy: a principal may cancel and end its own sessions. dbt does so on an interrupt, from
+/// a connection of its own. Deny rules win over it as over every other.
+static OWN_SESSION: LazyLock<RuleRef> = LazyLock::new(|| RuleRef { policy: "built-in".into(), path: "own-session".into() });
 
 /// The policies that select a workload, and their rules that reach a target: all that a session's decisions need.
 #[derive(Debug)]
@@ -147,25 +151,30 @@ impl Scope {
 
     /// May the connection itself be made? Only deny rules without `rules` forbid it.
     pub(super) fn connection(&self) -> Answer<'_> {
-        self.answer(|rules, _| rules.connection.as_ref())
+        self.answer(|| self.allow.connection.as_ref(), |rules| rules.connection.as_ref())
     }
 
     /// May the effect be had?
     pub(super) fn effect(&self, effect: &Effect, request: &AccessRequest<'_>) -> Answer<'_> {
-        self.answer(|rules, reading| rules.effects.first_match(effect, request, reading))
+        let allowed = || self.allow.effects.first_match(effect, request, Reading::Certain).or_else(|| built_in(effect));
+        self.answer(allowed, |rules| rules.effects.first_match(effect, request, Reading::Possible))
     }
 
     /// A deny rule of an enforcing policy wins over everything; one of an observing policy only where the rest allows.
-    fn answer<'s>(&'s self, first: impl Fn(&'s Rules, Reading) -> Option<&'s RuleRef>) -> Answer<'s> {
-        if let Some(rule) = first(&self.forbid, Reading::Possible) {
+    fn answer<'s>(
+        &'s self,
+        allowed: impl FnOnce() -> Option<&'s RuleRef>,
+        denying: impl Fn(&'s Rules) -> Option<&'s RuleRef>,
+    ) -> Answer<'s> {
+        if let Some(rule) = denying(&self.forbid) {
             return Answer { verdict: Verdict::Denied, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) };
         }
-        let Some(allowed) = first(&self.allow, Reading::Certain) else {
+        let Some(allowed) = allowed() else {
             let refusal = Some(if self.selected { Refusal::NoneAllows } else { Refusal::NoneSelects });
             let verdict = if self.selected && !self.enforced { Verdict::Observed } else { Verdict::Denied };
             return Answer { verdict, rule: None, refusal };
         };
-        match first(&self.would_forbid, Reading::Possible) {
+        match denying(&self.would_forbid) {
             Some(rule) => Answer { verdict: Verdict::Observed, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) },
             None => Answer { verdict: Verdict::Allowed, rule: Some(allowed), refusal: None },
         }
@@ -193,6 +202,15 @@ impl Rules {
         }
         let mut whole = reaches.filter(|reach| reach.sql.is_none());
         Self { connection: whole.next().map(|reach| reach.rule.clone()), effects: Index::new(entries) }
+    }
+}
+
+/// The rule that stands in no policy and allows the effect.
+fn built_in(effect: &Effect) -> Option<&'static RuleRef> {
+    match effect {
+        Effect::Call { function: _, signals: Signals::OwnSession(_) } => Some(&OWN_SESSION),
+        Effect::Call { function: _, signals: Signals::Unsaid | Signals::Process(_) } => None,
+        Effect::Access { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => None,
     }
 }
 

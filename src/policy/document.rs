@@ -175,7 +175,8 @@ pub(super) struct Rules {
     pub(super) sql: Vec<SqlRule>,
 }
 
-/// Effects of statements. Every key given must match, and no keys match every effect.
+/// Effects of statements. Every key given must match, and no keys match every effect,
+/// but for replication, which has to be named to be allowed.
 ///
 /// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `functions` about calls (with
 /// `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each about their own;

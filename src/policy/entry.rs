@@ -5,7 +5,7 @@
 //!
 //! | keys                                          | effects                                   |
 //! |-----------------------------------------------|-------------------------------------------|
-//! | none                                          | all                                       |
+//! | none                                          | all, but to allow replication             |
 //! | `actions`, `databases`, `schemas`             | accesses to objects of every kind         |
 //! | `tables`, with any of these                   | accesses to relations                     |
 //! | `functions`                                   | calls                                     |
@@ -83,14 +83,15 @@ impl Entry {
     /// The first reason why not.
     pub(super) fn matches(&self, effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
         if self.subject == Subject::Everything {
-            return Ok(());
+            let has_to_be_named = matches!(effect, Effect::Opaque { class: OpaqueClass::Replication, .. });
+            return check("opaque", !has_to_be_named || reading == Reading::Possible);
         }
         match (self.subject, effect) {
             (Subject::Accesses, Effect::Access { action, object, columns: _ }) => {
                 check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
                 self.matches_object(object, request, reading)
             }
-            (Subject::Calls, Effect::Call { function }) => {
+            (Subject::Calls, Effect::Call { function, signals: _ }) => {
                 self.matches_database(function.database.as_deref(), request)?;
                 // A function of pg_catalog may stand before the one of the search path, so that does not resolve it.
                 self.matches_function(function, function.schema.as_deref(), reading)

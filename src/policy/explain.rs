@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sql::Effect;
+use crate::sql::{Effect, Signals};
 
 use super::compile::{Policy, Reach, SqlEntry};
 use super::decide::{Unreached, Unselected};
@@ -85,7 +85,16 @@ impl<'a> Explanation<'a> {
                 Some(entries) => self.write_entries(f, entries, effect, Reading::Certain)?,
             }
         }
-        Ok(())
+        match effect {
+            Effect::Call { signals: Signals::Process(_), .. } => {
+                writeln!(f, "  allowed by built-in own-session, if a live session of this principal has that process")
+            }
+            Effect::Call { signals: Signals::Unsaid | Signals::OwnSession(_), .. }
+            | Effect::Access { .. }
+            | Effect::Role { .. }
+            | Effect::Set { .. }
+            | Effect::Opaque { .. } => Ok(()),
+        }
     }
 
     fn write_entries(&self, f: &mut fmt::Formatter<'_>, entries: &[SqlEntry], effect: &Effect, reading: Reading) -> fmt::Result {

@@ -80,7 +80,7 @@ impl Index {
         search.among(&self.scanned);
         match effect {
             Effect::Access { action: _, object, columns: _ } => search.object(object),
-            Effect::Call { function } => search.named(Space::Function, function, function.schema.as_deref()),
+            Effect::Call { function, signals: _ } => search.named(Space::Function, function, function.schema.as_deref()),
             Effect::Opaque { class, detail: _ } => search.by(Key::Opaque(*class)),
             Effect::Role { role } => search.by(Key::Role(role.as_deref().unwrap_or(request.role))),
             Effect::Set { parameter } => search.by(Key::Parameter(parameter)),

@@ -37,9 +37,10 @@ impl fmt::Display for Phrase<'_> {
                 write!(f, "{} on ", action.as_str())?;
                 write_object(f, object, schema_of(object, request), request)
             }
-            Self::Effect(Effect::Call { function }, request) => {
+            Self::Effect(Effect::Call { function, signals }, request) => {
                 f.write_str("a call of ")?;
-                write_object(f, function, function.schema.as_deref(), request)
+                write_object(f, function, function.schema.as_deref(), request)?;
+                write!(f, "{signals}")
             }
             Self::Effect(Effect::Role { role: Some(role) }, _) => write!(f, "the role {}", Name(role)),
             Self::Effect(Effect::Role { role: None }, request) => write!(f, "a reset to the role {}", Name(request.role)),

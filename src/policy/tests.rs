@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::document;
 use crate::fault::Reason;
 use crate::identity::Principal;
-use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
+use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
 use crate::target::Target;
 
 use super::{AccessRequest, Decision, Mode, PolicySet, Source, Verdict, schema};
@@ -115,11 +115,16 @@ impl HostAndPort {
     }
 }
 
-/// `select demo.raw.orders`, `drop schema raw`, `call pg_sleep`, `role admin`, `role`, `set jit`, `opaque do`.
+/// `select demo.raw.orders`, `drop schema raw`, `call pg_sleep`,
+/// `call pg_cancel_backend process 7` (or `session 7`, of an own session), `role admin`, `role`, `set jit`, `opaque do`.
 fn effect(written: &str) -> Effect {
     let words: Vec<&str> = written.split(' ').collect();
     match words.as_slice() {
-        ["call", name] => Effect::Call { function: object(ObjectKind::Function, name) },
+        ["call", name] => Effect::Call { function: object(ObjectKind::Function, name), signals: Signals::Unsaid },
+        ["call", name, whose, id] => {
+            let signals = if *whose == "session" { Signals::OwnSession } else { Signals::Process };
+            Effect::Call { function: object(ObjectKind::Function, name), signals: signals(id.parse().unwrap()) }
+        }
         ["role"] => Effect::Role { role: None },
         ["role", role] => Effect::Role { role: Some((*role).to_owned()) },
         ["set", parameter] => Effect::Set { parameter: (*parameter).to_owned() },
@@ -298,6 +303,39 @@ fn the_example_policies_parse_without_warnings() {
 }
 
 #[test]
+fn an_own_session_may_be_ended_by_a_rule_of_no_policy_unless_a_deny_rule_forbids_it() {
+    let (own, other) = ("call pg_catalog.pg_terminate_backend session 7", "call pg_catalog.pg_terminate_backend process 7");
+    let demo = include_str!("../../config/policy/demo.yaml");
+    assert_eq!(decide(&parse("demo.yaml", demo), &[own]), "allowed by built-in own-session");
+    let denied = decide(&parse("demo.yaml", demo), &[other]);
+    assert!(denied.starts_with("denied policy-denied"), "{denied}");
+    assert!(denied.ends_with("a call of function pg_catalog.pg_terminate_backend for process 7"), "{denied}");
+    let forbids = demo.replace("tables: [demo.finance.salaries]", "functions: [pg_terminate_*]");
+    assert!(decide(&parse("forbids.yaml", &forbids), &[own]).starts_with("denied policy-deny-rule"));
+    let elsewhere = demo.replace("namespace: demo", "namespace: other");
+    assert!(decide(&parse("elsewhere.yaml", &elsewhere), &[own]).starts_with("denied policy-none-selects"));
+}
+
+#[test]
+fn replication_is_allowed_by_its_name_alone_and_denied_by_an_entry_without_keys() {
+    let policy = |allowed: &str, denied: &str| {
+        format!(
+            "apiVersion: tollhouse.dev/v1alpha1\nkind: ClusterWarehousePolicy\nmetadata: {{ name: p }}\nspec:\n  endpointSelector: {{}}\n  \
+             egress: [{{ toPorts: [{{ rules: {{ sql: {allowed} }} }}] }}]\n  egressDeny: [{{ toPorts: [{{ rules: {{ sql: {denied} }} }}] }}]\n"
+        )
+    };
+    for (allowed, denied, verdict) in [
+        ("[{}]", "[{ opaque: [do] }]", "denied statement-opaque"),
+        ("[{ opaque: [do] }]", "[{ opaque: [do] }]", "denied statement-opaque"),
+        ("[{}, { opaque: [replication] }]", "[{ opaque: [do] }]", "allowed by p"),
+        ("[{ opaque: [replication] }]", "[{}]", "denied policy-deny-rule"),
+    ] {
+        let actual = decide(&parse("p.yaml", &policy(allowed, denied)), &["opaque replication"]);
+        assert!(actual.starts_with(verdict), "{allowed} {denied}: {actual}");
+    }
+}
+
+#[test]
 fn the_demo_policy_lets_dbt_build_and_keeps_it_out_of_finance() {
     let demo = example("demo.yaml");
     for effects in [
@@ -306,8 +344,6 @@ fn the_demo_policy_lets_dbt_build_and_keeps_it_out_of_finance() {
         &["create demo.analytics.orders__dbt_tmp", "select raw.orders", "insert raw.orders", "truncate raw.orders"],
         &["alter analytics.orders__dbt_tmp", "create analytics.orders", "drop analytics.orders__dbt_backup"],
         &["create pg_temp.orders__dbt_tmp1200", "select orders__dbt_tmp1200", "delete analytics.orders", "drop orders__dbt_tmp1200"],
-        &["call pg_catalog.pg_terminate_backend"],
-        &["call pg_terminate_backend"],
         &[],
     ] {
         assert!(decide(&demo, effects).starts_with("allowed by demo/dbt-runner"), "{effects:?} {}", decide(&demo, effects));
@@ -321,6 +357,7 @@ fn the_demo_policy_lets_dbt_build_and_keeps_it_out_of_finance() {
         ("select other.raw.orders", Reason::PolicyDenied),
         ("select orders", Reason::PolicyDenied),
         ("call pg_read_file", Reason::PolicyDenied),
+        ("call pg_catalog.pg_terminate_backend", Reason::PolicyDenied),
         ("set session_replication_role", Reason::PolicyDenied),
         ("role postgres", Reason::PolicyDenied),
         ("opaque do", Reason::StatementOpaque),

@@ -144,7 +144,7 @@ fn no_relation_and_no_function_at_any_place_of_the_parse_tree_is_left_out() {
             for name in names {
                 let found = effects.iter().any(|effect| match effect {
                     Effect::Access { object, .. } => object.name == name,
-                    Effect::Call { function } => name.strip_suffix("()") == Some(&function.name),
+                    Effect::Call { function, signals: _ } => name.strip_suffix("()") == Some(&function.name),
                     Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => false,
                 });
                 assert!(found || explained(&tree, &name), "{name} in {text}");

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Effect, Object, ObjectKind};
+use super::{Effect, Object, ObjectKind, Signals};
 
 impl Display for Effect {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -11,9 +11,10 @@ impl Display for Effect {
                 write!(f, "{} {object}", action.as_str())?;
                 write_columns(f, columns)
             }
-            Self::Call { function } => {
+            Self::Call { function, signals } => {
                 f.write_str("call ")?;
-                write_path(f, function)
+                write_path(f, function)?;
+                write!(f, "{signals}")
             }
             Self::Role { role: Some(role) } => {
                 f.write_str("role ")?;
@@ -26,6 +27,17 @@ impl Display for Effect {
             }
             Self::Opaque { class, detail } if detail.is_empty() => write!(f, "opaque {}", class.as_str()),
             Self::Opaque { class, detail } => write!(f, "opaque {} ({detail})", class.as_str()),
+        }
+    }
+}
+
+/// What follows the name of a function; nothing where it is not said whom it signals.
+impl Display for Signals {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsaid => Ok(()),
+            Self::Process(id) => write!(f, " for process {id}"),
+            Self::OwnSession(id) => write!(f, " for process {id} of an own session"),
         }
     }
 }
@@ -87,7 +99,7 @@ fn write_identifier(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
+    use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
 
     fn object(kind: ObjectKind, path: &[&str]) -> Object {
         let mut parts = path.iter().rev().map(|part| (*part).to_owned());
@@ -103,13 +115,16 @@ mod tests {
             object,
             columns: columns.iter().map(|c| (*c).to_owned()).collect(),
         };
+        let call = |name, signals| Effect::Call { function: object(ObjectKind::Function, &[name]), signals };
         let cases = [
             (access(Action::Select, orders.clone(), &[]), "select demo.analytics.orders"),
             (access(Action::Update, orders, &["a", "B c"]), "update demo.analytics.orders (a, \"B c\")"),
             (access(Action::Create, object(ObjectKind::Schema, &["s", "s"]), &[]), "create schema s"),
             (access(Action::Drop, object(ObjectKind::Database, &["d"]), &[]), "drop database d"),
             (access(Action::Grant, object(ObjectKind::Function, &["s", "f"]), &[]), "grant function s.f"),
-            (Effect::Call { function: object(ObjectKind::Function, &["dblink"]) }, "call dblink"),
+            (call("dblink", Signals::Unsaid), "call dblink"),
+            (call("pg_cancel_backend", Signals::Process(7)), "call pg_cancel_backend for process 7"),
+            (call("pg_cancel_backend", Signals::OwnSession(7)), "call pg_cancel_backend for process 7 of an own session"),
             (Effect::Role { role: Some("loader".into()) }, "role loader"),
             (Effect::Role { role: None }, "role none"),
             (Effect::Set { parameter: "session_replication_role".into() }, "set session_replication_role"),

@@ -1,6 +1,7 @@
 //! A byte stream with or without TLS, from either side of a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,13 +28,18 @@ pub enum Stream {
 impl Stream {
     /// Whether the bytes stay on this machine: the other side is at a loopback address or a Unix-domain socket.
     pub fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_)) || self.peer_address().is_some_and(|address| address.ip().is_loopback())
+    }
+
+    /// The other side's address; `None` for a Unix-domain socket, and once the connection is gone.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
         let socket = match self {
-            Self::Unix(_) => return true,
+            Self::Unix(_) => return None,
             Self::Plain(socket) => socket,
             Self::Client(stream) => stream.get_ref().0,
             Self::Server(stream, _) => stream.get_ref().0,
         };
-        socket.peer_addr().is_ok_and(|address| address.ip().is_loopback())
+        socket.peer_addr().ok()
     }
 
     /// `tls-server-end-point` of the connection (RFC 5929, section 4.1), whichever side we are; `None` without TLS, and

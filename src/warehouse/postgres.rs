@@ -13,8 +13,11 @@ pub struct Flavor {
     pub database_defaults_to_user: bool,
     /// Startup parameters that are not session parameters and are passed on as they are.
     pub startup_parameters: &'static [&'static str],
-    /// Startup parameters that clients of its kin send, and that it would refuse; they are left out.
-    pub foreign_parameters: &'static [&'static str],
+    /// Startup parameters that say whose login it is and how it is to be read. That is not for the client to say: its own are
+    /// left out, and `targets[].login_parameters` gives them.
+    pub login_parameters: &'static [&'static str],
+    /// Lists of startup parameters that clients of its kin send, and that it would refuse; they are left out.
+    pub foreign_parameters: &'static [&'static [&'static str]],
     /// The ways to log in that it may ask for.
     pub methods: &'static [Method],
 }
@@ -71,7 +74,8 @@ pub const POSTGRESQL: Kind = Kind {
     protocol: Protocol::Postgres(Flavor {
         database_defaults_to_user: true,
         startup_parameters: &[],
-        foreign_parameters: redshift::STARTUP_PARAMETERS,
+        login_parameters: &[],
+        foreign_parameters: &[redshift::STARTUP_PARAMETERS, redshift::LOGIN_PARAMETERS],
         methods: &[Method::None, Method::Password, Method::Md5, Method::ScramSha256, Method::ScramSha256Plus, Method::Oauthbearer],
     }),
     default_port: 5432,

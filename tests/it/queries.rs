@@ -8,7 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::support::proxy::{ALLOW_ALL, Proxy};
 use crate::support::warehouse::warehouse;
-use crate::support::wire::{Wire, kinds, query, run, sync};
+use crate::support::wire::{Wire, kinds, message, query, run, startup, sync};
 use crate::support::{eventually, within};
 
 #[tokio::test]
@@ -184,4 +184,25 @@ async fn a_session_is_started_and_ended_in_the_log_with_who_and_where() {
     assert_eq!(facts["application_name"], "the app");
     assert_eq!(facts["principal"]["subject"], "system:serviceaccount:demo:dbt-runner");
     assert_eq!(evidence.texts("session-ended", "end"), ["closed"]);
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_is_recorded_byte_by_byte_and_says_so() {
+    let proxy = Proxy::start("sql: [{ opaque: [unparseable] }]").await;
+    let mut wire = Wire::connect(proxy.address).await;
+    wire.send(&startup(&[("user", "anybody"), ("database", "demo"), ("client_encoding", "LATIN1")])).await;
+    wire.until_ready().await;
+    let sql = b"select 'caf\xe9' as drink";
+    let answer = wire.ask(&message(b'Q', &[&sql[..], b"\0"].concat())).await;
+    assert!(answer[1].body.ends_with(b"caf\xe9"), "{answer:?}");
+    let evidence = proxy.stop().await;
+    let statement =
+        evidence.of_kind("statement").into_iter().find(|line| line.fields["text"].as_str().unwrap().ends_with("as drink")).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sql);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(statement.fields["digest"], digest.as_str());
+    assert_eq!(statement.fields["text"], "select 'caf\u{fffd}' as drink");
+    assert_eq!(statement.fields["text_base64"], "c2VsZWN0ICdjYWbpJyBhcyBkcmluaw==");
+    let attempt = &evidence.of_kind("attempt")[0].fields;
+    assert_eq!((&attempt["sql"]["bytes"], &attempt["effects"][0]["detail"]), (&sql.len().into(), &"the text is not UTF-8".into()));
 }

@@ -106,8 +106,8 @@ async fn startup_parameters_that_would_escape_policy_are_refused() {
     // Every statement passes that only touches tables: no role, no parameter is among the rules.
     let proxy = Proxy::start("sql: [{ tables: ['*.*.*'] }]").await;
     let cases = [
-        (("replication", "true"), "startup-parameter-refused"),
-        (("replication", "database"), "startup-parameter-refused"),
+        (("replication", "true"), "statement-opaque"),
+        (("replication", "database"), "statement-opaque"),
         (("options", "-r /etc/passwd"), "startup-parameter-refused"),
         (("options", "-c role=postgres"), "policy-denied"),
         (("options", "-crole=postgres"), "policy-denied"),

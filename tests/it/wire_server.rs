@@ -206,7 +206,7 @@ async fn a_token_is_shown_as_a_bearer_token_where_the_server_takes_one_and_its_r
 }
 
 #[tokio::test]
-async fn redshift_gets_its_own_startup_parameters_and_the_token_by_its_own_code() {
+async fn redshift_gets_the_clients_word_about_itself_ours_about_the_login_and_the_token_by_its_own_code() {
     let (script, port) = Script::new().await;
     let served = tokio::spawn(async move {
         let mut part = script.accept().await;
@@ -217,14 +217,19 @@ async fn redshift_gets_its_own_startup_parameters_and_the_token_by_its_own_code(
         part.say(b'Z', b"I").await;
         (hello, kind, token, part)
     });
-    let proxy = with_token(port, |target| target["kind"] = "redshift".into()).await;
+    let proxy = with_token(port, |target| {
+        target["kind"] = "redshift".into();
+        target["login_parameters"] = json!({ "token_type": "EXT_JWT" });
+    })
+    .await;
     let mut client = Wire::connect(proxy.address).await;
-    let parameters = [("user", "anybody"), ("database", "dev"), ("client_protocol_version", "2"), ("token_type", "ACCESS_TOKEN")];
+    let theirs = [("token_type", "ACCESS_TOKEN"), ("idp_type", "AzureAD"), ("provider_name", "somebody-elses")];
+    let parameters = [&[("user", "anybody"), ("database", "dev"), ("client_protocol_version", "2")][..], &theirs].concat();
     client.send(&startup_of_version(3 << 16, &parameters)).await;
     client.until_ready().await;
     let (hello, kind, token, _part) = served.await.unwrap();
     let hello = String::from_utf8(hello).unwrap();
-    assert!(hello.contains("\0client_protocol_version\x002\0token_type\0ACCESS_TOKEN\0"), "{hello:?}");
+    assert!(hello.ends_with("\0database\0dev\0token_type\0EXT_JWT\0client_protocol_version\x002\0\0"), "{hello:?}");
     assert!(kind == b'i' && is_token(&token));
     proxy.stop().await;
 }

@@ -9,7 +9,7 @@ use crate::audit::frame::hex;
 use crate::audit::{Attempt, Execution, Outcome};
 use crate::dbt::Attribution;
 use crate::policy::{Decision, Verdict};
-use crate::sql::{Effect, Object, ObjectKind};
+use crate::sql::{Effect, Object, ObjectKind, Signals};
 
 /// The fields of `attempt` and `denied`.
 #[derive(Serialize)]
@@ -109,6 +109,12 @@ enum EffectFields<'a> {
     },
     Call {
         call: ObjectFields<'a>,
+        /// The server process that it signals, where the text says it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        process_id: Option<i32>,
+        /// Present, and true, where that process serves a live session of the same principal.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        own_session: bool,
     },
     Role {
         role: Option<&'a str>,
@@ -128,7 +134,14 @@ impl<'a> EffectFields<'a> {
             Effect::Access { action, object, columns } => {
                 Self::Access { action: action.as_str(), object: ObjectFields::new(object), columns }
             }
-            Effect::Call { function } => Self::Call { call: ObjectFields::new(function) },
+            Effect::Call { function, signals } => {
+                let (process_id, own_session) = match *signals {
+                    Signals::Unsaid => (None, false),
+                    Signals::Process(id) => (Some(id), false),
+                    Signals::OwnSession(id) => (Some(id), true),
+                };
+                Self::Call { call: ObjectFields::new(function), process_id, own_session }
+            }
             Effect::Role { role } => Self::Role { role: role.as_deref() },
             Effect::Set { parameter } => Self::Set { set: parameter },
             Effect::Opaque { class, detail } => Self::Opaque { opaque: class.as_str(), detail },

@@ -1,7 +1,9 @@
-//! Cancel requests: which session a key belongs to, and the way to that session's server process.
+//! Cancelling: which session a key or process belongs to, and the way to that session's server process.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::message::{Fields, request, write_untyped};
 use super::upstream::{self, Upstream};
 use crate::fault::Fault;
+use crate::identity::Principal;
+use crate::sql::{Effect, Signals};
 
 /// How long the secret of a key may be: 4 bytes up to protocol 3.0, from there on up to 256 (section 54.7, BackendKeyData).
 const SECRET_BYTES: RangeInclusive<usize> = 4..=256;
@@ -39,9 +43,29 @@ impl fmt::Debug for Key {
     }
 }
 
+/// Whose a session is, and which server runs it.
+#[derive(Clone)]
+pub(super) struct Owner {
+    /// Who is calling.
+    pub(super) principal: Arc<Principal>,
+    /// Where the session goes.
+    pub(super) upstream: Arc<Upstream>,
+    /// The server's own address: a target's name may stand for several, and process ids belong to one.
+    pub(super) server: Option<SocketAddr>,
+}
+
+impl Owner {
+    /// Whether what one of them may do to its own session, the other may do to it as well.
+    fn is_same(&self, other: &Self) -> bool {
+        let principal = (&self.principal.issuer, &self.principal.subject) == (&other.principal.issuer, &other.principal.subject);
+        let server = self.server.is_some() && self.server == other.server;
+        principal && server && self.upstream.target.name == other.upstream.target.name
+    }
+}
+
 /// The keys of all live sessions. As large as the connection limit, since each session has at most one.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<Key, Arc<Upstream>>>);
+pub(super) struct Sessions(Mutex<HashMap<Key, Owner>>);
 
 /// Keeps a key known while its session lives.
 pub(super) struct Registered {
@@ -51,14 +75,36 @@ pub(super) struct Registered {
 
 impl Sessions {
     /// Makes `key` known until the guard is dropped.
-    pub(super) fn register(self: &Arc<Self>, key: Key, upstream: Arc<Upstream>) -> Registered {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), upstream);
+    pub(super) fn register(self: &Arc<Self>, key: Key, owner: Owner) -> Registered {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), owner);
         Registered { key, sessions: Arc::clone(self) }
     }
 
     /// Where the session of that key is, if it is one of ours: a key that we did not hand out reaches nobody.
     pub(super) fn find(&self, key: &Key) -> Option<Arc<Upstream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).map(|owner| Arc::clone(&owner.upstream))
+    }
+
+    /// The effects, with [`Signals::OwnSession`] where they signal the process of a live session of `owner`.
+    pub(super) fn claim<'e>(&self, effects: Cow<'e, [Effect]>, owner: &Owner) -> Cow<'e, [Effect]> {
+        if !effects.iter().any(|effect| matches!(effect, Effect::Call { signals: Signals::Process(_), .. })) {
+            return effects;
+        }
+        let mut effects = effects.into_owned();
+        for effect in &mut effects {
+            if let Effect::Call { signals, .. } = effect
+                && let Signals::Process(id) = *signals
+                && self.owns(owner, id)
+            {
+                *signals = Signals::OwnSession(id);
+            }
+        }
+        Cow::Owned(effects)
+    }
+
+    fn owns(&self, owner: &Owner, process_id: i32) -> bool {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.iter().any(|(key, other)| key.process_id == process_id && other.is_same(owner))
     }
 }
 
@@ -96,7 +142,70 @@ pub(super) async fn forward(key: &Key, upstream: &Upstream) -> Result<(), Fault>
 
 #[cfg(test)]
 mod tests {
-    use super::Key;
+    use std::borrow::Cow;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use super::{Key, Owner, Sessions};
+    use crate::identity::Principal;
+    use crate::listener::postgres::upstream::Upstream;
+    use crate::sql::{Dialect, Effect, Limits, Signals, analyze};
+    use crate::target::Target;
+    use crate::tls::{Client, ClientSettings, Mode, Trust};
+
+    fn owner(subject: &str, target: &str, server: Option<[u8; 4]>) -> Owner {
+        let target = Target { name: target.to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432 };
+        let tls = Client::new(&ClientSettings { mode: Mode::Disable, ..ClientSettings::default() }, Trust::Production).unwrap();
+        Owner {
+            principal: Arc::new(Principal {
+                issuer: "https://issuer.example".to_owned(),
+                subject: subject.to_owned(),
+                token_id: None,
+                namespace: None,
+                service_account: None,
+                pod: None,
+                pod_uid: None,
+                labels: std::collections::BTreeMap::new(),
+                proven_by: "oidc",
+                expires_at: std::time::SystemTime::UNIX_EPOCH,
+            }),
+            upstream: Arc::new(Upstream {
+                target: Arc::new(target),
+                tls,
+                methods: Vec::new(),
+                login_parameters: std::collections::BTreeMap::new(),
+                connect_timeout: std::time::Duration::from_secs(1),
+            }),
+            server: server.map(|ip| SocketAddr::from((ip, 5432))),
+        }
+    }
+
+    fn signalled(sessions: &Sessions, text: &str, owner: &Owner) -> Signals {
+        let effects = analyze(Dialect::Postgres, text, &Limits::default()).statements.remove(0).effects;
+        match *sessions.claim(Cow::Owned(effects), owner) {
+            [Effect::Call { signals, .. }] => signals,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_process_is_ones_own_while_the_same_principal_has_a_session_there_at_the_same_server() {
+        let (sessions, end) = (Arc::new(Sessions::default()), "select pg_terminate_backend(7)");
+        let ada = owner("ada", "warehouse", Some([10, 0, 0, 1]));
+        let registered = sessions.register(Key::parse(b"\0\0\0\x07psst").unwrap(), ada.clone());
+        assert_eq!(signalled(&sessions, end, &ada), Signals::OwnSession(7));
+        assert_eq!(signalled(&sessions, "select pg_terminate_backend(8)", &ada), Signals::Process(8));
+        for other in [
+            owner("grace", "warehouse", Some([10, 0, 0, 1])),
+            owner("ada", "lake", Some([10, 0, 0, 1])),
+            owner("ada", "warehouse", Some([10, 0, 0, 2])),
+            owner("ada", "warehouse", None),
+        ] {
+            assert_eq!(signalled(&sessions, end, &other), Signals::Process(7));
+        }
+        drop(registered);
+        assert_eq!(signalled(&sessions, end, &ada), Signals::Process(7));
+    }
 
     #[test]
     fn a_key_has_a_process_id_and_a_secret_of_4_to_256_bytes() {

@@ -309,7 +309,7 @@ impl Flow {
             }
             (b'1' | b'2' | b'3' | b'n' | b'T', _) => self.acknowledged(kind),
             (b'C' | b's' | b'I', _) => self.executed(kind, peek),
-            (b'G', _) => self.copy_in_started(),
+            (b'G' | b'W', _) => self.copy_in_started(),
             (b'E', Peek::Error(Severity::Error, sqlstate)) => self.failed(*sqlstate),
             (b'E', Peek::Error(Severity::Fatal, sqlstate)) => self.ended(*sqlstate),
             (b'Z', Peek::Transaction(status)) => self.ready(*status),
@@ -372,7 +372,7 @@ impl Flow {
         }
     }
 
-    /// The server waits for COPY data. In the extended protocol it ignores every Sync until the data ends, and clients
+    /// The server waits for COPY data, or, in a replication stream, sends and takes it at once. In the extended protocol it ignores every Sync until the data ends, and clients
     /// such as libpq have sent one already.
     fn copy_in_started(&mut self) -> Fate {
         if self.queue.iter().any(|expected| matches!(expected, Expected::BrokenCopyData)) {

@@ -1,7 +1,9 @@
 //! From the client to the server: what the gate permits, in the client's own bytes.
 
-use bytes::{Buf, Bytes};
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::flow::{Closing, Expected};
@@ -15,6 +17,7 @@ use super::wire::{Message, Reader, WireError};
 use crate::audit::{Execution, Protocol};
 use crate::fault::{Fault, Reason};
 use crate::gate::Refusal;
+use crate::sql::Effect;
 use crate::tls::stream::Stream;
 
 /// Bytes gathered before they are written, while more messages are waiting.
@@ -56,7 +59,7 @@ impl<'a> FromClient<'a> {
         around: &'a Surroundings,
     ) -> Self {
         let limits = around.limits.sql();
-        let context = Context::new(session.search_path.clone(), around.dialect, limits, Arc::clone(&around.analyses));
+        let context = Context::new(session, around.dialect, limits, Arc::clone(&around.analyses));
         Self { reader, to, out: Outbox::default(), shared, session, around, context, copying: false, amid_copy_data: false }
     }
 
@@ -237,7 +240,7 @@ impl<'a> FromClient<'a> {
             self.flush().await?;
         }
         Tally::add(&self.session.tally.executions, 1);
-        let effects = statement::effects(&prepared.analysis, &self.shared.flow());
+        let effects = self.effects(prepared);
         let judged = self.around.gate.judge(&self.execution(prepared, protocol, &effects)).await;
         let judged = match judged {
             Ok(judged) => judged,
@@ -260,11 +263,17 @@ impl<'a> FromClient<'a> {
     }
 
     async fn check(&self, prepared: &Prepared) -> Result<(), Refusal> {
-        let effects = statement::effects(&prepared.analysis, &self.shared.flow());
+        let effects = self.effects(prepared);
         self.around.gate.check(&self.execution(prepared, Protocol::Extended, &effects)).await
     }
 
-    fn execution<'e>(&'e self, prepared: &'e Prepared, protocol: Protocol, effects: &'e [crate::sql::Effect]) -> Execution<'e> {
+    /// Every effect as the session knows it at this moment.
+    fn effects<'e>(&self, prepared: &'e Prepared) -> Cow<'e, [Effect]> {
+        let effects = statement::effects(&prepared.analysis, &self.shared.flow());
+        self.session.sessions.claim(effects, &self.session.owner)
+    }
+
+    fn execution<'e>(&'e self, prepared: &'e Prepared, protocol: Protocol, effects: &'e [Effect]) -> Execution<'e> {
         Execution {
             session: &self.session.facts,
             sql: &prepared.sql,

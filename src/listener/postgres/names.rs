@@ -15,8 +15,8 @@ const NAME_BYTES_MAX: usize = 63;
 /// A statement that was prepared, by Parse or by `PREPARE`.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// Its text.
-    pub(super) sql: Arc<str>,
+    /// Its text, as the client sent it.
+    pub(super) sql: Arc<[u8]>,
     /// What it would do.
     pub(super) analysis: Arc<Analysis>,
     /// What dbt claims about it.
@@ -142,11 +142,11 @@ mod tests {
     use crate::sql::Analysis;
 
     fn prepared(sql: &str) -> Arc<Prepared> {
-        Arc::new(Prepared { sql: sql.into(), analysis: Arc::new(Analysis::default()), dbt: None })
+        Arc::new(Prepared { sql: sql.as_bytes().into(), analysis: Arc::new(Analysis::default()), dbt: None })
     }
 
     fn texts(names: &Names, boundaries: u64) -> Vec<String> {
-        names.find(&Name::new(b"s"), boundaries).iter().map(|p| p.sql.to_string()).collect()
+        names.find(&Name::new(b"s"), boundaries).iter().map(|p| String::from_utf8(p.sql.to_vec()).unwrap()).collect()
     }
 
     #[test]

@@ -15,32 +15,38 @@ pub(super) struct Asked {
     pub(super) search_path: Option<String>,
     /// `application_name`.
     pub(super) application_name: Option<String>,
+    /// A replication connection.
+    pub(super) replication: bool,
 }
 
-/// The parameters that go to the warehouse: all but those of another kind of server, which this one would refuse.
+/// The parameters that go to the warehouse: all but those about the login, which is ours, and those of another kind of server,
+/// which this one would refuse.
 pub(super) fn passed_on(parameters: &[(String, String)], flavor: &Flavor) -> Vec<(String, String)> {
-    parameters.iter().filter(|(name, _)| !flavor.foreign_parameters.contains(&name.as_str())).cloned().collect()
+    let left_out =
+        |name: &str| flavor.login_parameters.contains(&name) || flavor.foreign_parameters.iter().any(|list| list.contains(&name));
+    parameters.iter().filter(|(name, _)| !left_out(name)).cloned().collect()
 }
 
 /// Reads the parameters.
 ///
 /// # Errors
-/// `StartupParameterRefused` for replication and for command-line options that are not `-c name=value`.
+/// `StartupParameterRefused` for command-line options that are not `-c name=value`.
 pub(super) fn read(parameters: &[(String, String)], dialect: Dialect, flavor: &Flavor) -> Result<Asked, Fault> {
     let mut asked = Asked::default();
     for (name, value) in parameters {
         match name.as_str() {
-            // They are about the login, which is ours.
+            // They are about the client, and change no right.
             name if flavor.startup_parameters.contains(&name) => {}
             "options" => {
                 for (name, value) in split_options(value)? {
                     asked.set(&name, &value, dialect);
                 }
             }
+            // What is not plainly off counts: the server understands more words than these, and `database`.
+            "replication" if matches!(value.as_str(), "false" | "off" | "no" | "0") => {}
             "replication" => {
-                if !matches!(value.as_str(), "false" | "off" | "no" | "0") {
-                    return Err(refused("replication"));
-                }
+                asked.replication = true;
+                asked.effects.push(sql::replication::connection());
             }
             name => asked.set(name, value, dialect),
         }
@@ -128,11 +134,20 @@ mod tests {
     }
 
     #[test]
-    fn redshifts_parameters_go_to_redshift_unjudged_and_to_nobody_else() {
-        let parameters = owned(&[("client_protocol_version", "2"), ("token_type", "SUBJECT_TOKEN"), ("application_name", "dbt")]);
+    fn what_redshifts_client_says_of_itself_goes_to_redshift_and_what_it_says_of_the_login_to_nobody() {
+        let parameters = owned(&[
+            ("client_protocol_version", "2"),
+            ("token_type", "SUBJECT_TOKEN"),
+            ("idp_type", "AwsIdc"),
+            ("provider_name", "other"),
+            ("identity_namespace", "other"),
+            ("plugin_name", "other"),
+            ("application_name", "dbt"),
+        ]);
         let redshift = flavor("redshift");
-        assert_eq!(passed_on(&parameters, &redshift), parameters);
-        assert_eq!(read(&parameters, Dialect::Redshift, &redshift).unwrap().effects, []);
+        let passed = passed_on(&parameters, &redshift);
+        assert_eq!(passed, owned(&[("client_protocol_version", "2"), ("application_name", "dbt")]));
+        assert_eq!(read(&passed, Dialect::Redshift, &redshift).unwrap().effects, []);
         assert_eq!(passed_on(&parameters, &flavor("postgresql")), owned(&[("application_name", "dbt")]));
     }
 
@@ -157,10 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn replication_and_bare_options_are_refused() {
-        for parameters in [[("replication", "database")], [("options", "-d 5")], [("options", "-c")], [("options", "-c role")]] {
+    fn replication_is_an_effect_unless_it_is_plainly_off() {
+        for value in ["database", "true", "on", "1", "yes", "t", "TRUE", ""] {
+            let asked = asked(&[("replication", value)]).unwrap();
+            assert_eq!((asked.replication, asked.effects), (true, vec![crate::sql::replication::connection()]), "{value}");
+        }
+        assert_eq!(asked(&[("replication", "false")]), Ok(super::Asked::default()));
+    }
+
+    #[test]
+    fn bare_options_are_refused() {
+        for parameters in [[("options", "-d 5")], [("options", "-c")], [("options", "-c role")]] {
             assert_eq!(asked(&parameters), Err(Reason::StartupParameterRefused), "{parameters:?}");
         }
-        assert!(asked(&[("replication", "false"), ("application_name", "dbt")]).is_ok());
     }
 }

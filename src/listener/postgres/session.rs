@@ -9,13 +9,12 @@ use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::cancel::{self, Key};
+use super::cancel::{self, Key, Owner, Sessions};
 use super::flow::Flow;
 use super::from_client::FromClient;
 use super::from_server::FromServer;
 use super::message::{Severity, write_error};
 use super::refuse::Probe;
-use super::upstream::Upstream;
 use super::wire::Reader;
 use crate::audit::SessionFacts;
 use crate::drain::{Drain, Stage};
@@ -53,10 +52,14 @@ pub(super) struct Session {
     pub(super) facts: SessionFacts,
     /// For cancelling at shutdown.
     pub(super) key: Option<Key>,
-    /// Where it goes.
-    pub(super) upstream: Arc<Upstream>,
+    /// Whose it is, and where it goes.
+    pub(super) owner: Owner,
+    /// All sessions of the program.
+    pub(super) sessions: Arc<Sessions>,
     /// The one schema of its search path, where the startup parameters fixed it.
     pub(super) search_path: Option<String>,
+    /// Whether it is a replication connection.
+    pub(super) replication: bool,
     /// What it has done so far.
     pub(super) tally: Tally,
 }
@@ -181,7 +184,7 @@ async fn drained(shared: &Shared, session: &Session, drain: &Drain) {
     if let Some(key) = &session.key
         && !shared.flow().is_quiet()
     {
-        if let Err(fault) = cancel::forward(key, &session.upstream).await {
+        if let Err(fault) = cancel::forward(key, &session.owner.upstream).await {
             tracing::warn!(session = session.facts.id, fault = fault.chain(), "a running query could not be cancelled");
         }
         let _finished = timeout(CANCEL_GRACE, until(shared, Flow::is_quiet)).await;

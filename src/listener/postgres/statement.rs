@@ -17,14 +17,16 @@ pub(super) struct Context {
     /// What dbt said last: its transaction statements, among others, carry no comment of their own.
     dbt: Option<Arc<Attribution>>,
     dialect: Dialect,
+    /// On a replication connection some texts are no SQL.
+    replication: bool,
     limits: sql::Limits,
     cache: Arc<Cache>,
 }
 
 impl Context {
     /// The context of a session that has run nothing yet.
-    pub(super) fn new(search_path: Option<String>, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
-        Self { search_path, dbt: None, dialect, limits, cache }
+    pub(super) fn new(session: &super::session::Session, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
+        Self { search_path: session.search_path.clone(), dbt: None, dialect, replication: session.replication, limits, cache }
     }
 
     /// The schema of unqualified names, where known.
@@ -35,14 +37,19 @@ impl Context {
     /// Analyzes a text and notes what dbt says in it.
     pub(super) fn read(&mut self, text: &[u8], flow: &Flow) -> Prepared {
         let (sql, analysis) = match std::str::from_utf8(text) {
-            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.cache.analyze(self.dialect, sql, &self.limits)),
+            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.analyze(sql)),
             Ok(sql) => (Cow::Borrowed(sql), opaque(OpaqueClass::Unparseable, "the server reads this text in another way")),
             Err(_) => (String::from_utf8_lossy(text), opaque(OpaqueClass::Unparseable, "the text is not UTF-8")),
         };
         if let Some(said) = dbt::attribute(&sql) {
             self.dbt = Some(Arc::new(said));
         }
-        Prepared { sql: sql.as_ref().into(), analysis, dbt: self.dbt.clone() }
+        Prepared { sql: text.into(), analysis, dbt: self.dbt.clone() }
+    }
+
+    fn analyze(&self, sql: &str) -> Arc<Analysis> {
+        let command = if self.replication { sql::replication::analyze(sql) } else { None };
+        command.map_or_else(|| self.cache.analyze(self.dialect, sql, &self.limits), Arc::new)
     }
 
     /// Notes what an admitted text changes in the session, before it is forwarded.
@@ -121,13 +128,13 @@ pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
     let dbt = newest.dbt.clone();
     candidates.push(newest);
     let statements = candidates.iter().flat_map(|prepared| prepared.analysis.statements.iter().cloned()).collect();
-    let texts: Vec<&str> = candidates.iter().map(|prepared| &*prepared.sql).collect();
-    Arc::new(Prepared { sql: texts.join("\n/* or */\n").into(), analysis: Arc::new(Analysis { statements }), dbt })
+    let texts: Vec<&[u8]> = candidates.iter().map(|prepared| &*prepared.sql).collect();
+    Arc::new(Prepared { sql: texts.join(&b"\n/* or */\n"[..]).into(), analysis: Arc::new(Analysis { statements }), dbt })
 }
 
 fn unknown() -> Prepared {
     let statements = vec![Statement { verb: "EXECUTE", effects: vec![unknown_name()], session: Session::SearchPathUnknown }];
-    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements }), dbt: None }
+    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements }), dbt: None }
 }
 
 fn unknown_name() -> Effect {
@@ -142,7 +149,7 @@ pub(super) fn function_call() -> Prepared {
         effects: vec![Effect::Opaque { class: OpaqueClass::FunctionCall, detail }],
         session: Session::SearchPathUnknown,
     };
-    Prepared { sql: "".into(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
+    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
 }
 
 fn opaque(class: OpaqueClass, detail: &str) -> Arc<Analysis> {

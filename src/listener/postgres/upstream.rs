@@ -2,6 +2,8 @@
 //!
 //! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.10 and 54.7.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub(super) struct Upstream {
     pub(super) tls: Client,
     /// The ways to log in that the server may ask for.
     pub(super) methods: Vec<Method>,
+    /// Startup parameters about the login.
+    pub(super) login_parameters: BTreeMap<String, String>,
     /// Bound on TCP connect and TLS handshake together, and on the login after them.
     pub(super) connect_timeout: Duration,
 }
@@ -61,6 +65,8 @@ pub(super) struct Ready {
     pub(super) key: Option<Key>,
     /// What its ParameterStatus messages said.
     pub(super) settings: ServerSettings,
+    /// Its address.
+    pub(super) server: Option<SocketAddr>,
 }
 
 /// Why there is no session.
@@ -134,17 +140,18 @@ pub(super) async fn log_in(upstream: &Upstream, credential: &Credential, wish: &
 async fn converse(stream: Stream, upstream: &Upstream, credential: &Credential, wish: &Wish<'_>) -> Result<Ready, LoginFailure> {
     let mut wire = Reader::new(stream);
     let mut out = BytesMut::new();
-    write_untyped(&mut out, |body| startup(body, wish));
+    write_untyped(&mut out, |body| startup(body, upstream, wish));
     send(&mut wire, &out).await?;
     let minor = login::authenticate(&mut wire, credential, wish, &upstream.methods).await?;
     greet(wire, minor).await
 }
 
-fn startup(body: &mut BytesMut, wish: &Wish<'_>) {
+fn startup(body: &mut BytesMut, upstream: &Upstream, wish: &Wish<'_>) {
     body.put_u32(request::version_3(wish.minor));
     let fixed = [("user", wish.role), ("database", wish.database)];
+    let login = upstream.login_parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let asked = wish.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in fixed.into_iter().chain(asked) {
+    for (name, value) in fixed.into_iter().chain(login).chain(asked) {
         put_string(body, name.as_bytes());
         put_string(body, value.as_bytes());
     }
@@ -165,7 +172,8 @@ async fn greet(mut wire: Reader<Stream>, minor: u16) -> Result<Ready, LoginFailu
             b'N' => {}
             b'Z' => {
                 greeting.extend_from_slice(&message.bytes);
-                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings });
+                let server = wire.from.peer_address();
+                return Ok(Ready { wire, greeting: greeting.freeze(), minor, key, settings, server });
             }
             _ => return Err(unexpected().into()),
         }

@@ -38,6 +38,11 @@ pub(super) fn is_of_extension(name: &str) -> bool {
     EXTENSION.contains(name)
 }
 
+/// Does the built-in function `name` signal the server process whose number is its first argument?
+pub(super) fn signals(name: &str) -> bool {
+    matches!(name, "pg_cancel_backend" | "pg_terminate_backend")
+}
+
 /// May the built-in function `name` set a parameter of the session? Few do, but those that run a text or read views run code.
 pub(super) fn may_set_parameters(name: &str) -> bool {
     matches!(name, "set_config" | "pg_reload_conf" | "ts_stat" | "ts_rewrite") || name.contains("_to_xml")

@@ -1,11 +1,12 @@
 //! Expressions: whatever may stand where a value does, and the functions and queries inside.
 
 use pg_query::NodeEnum;
+use pg_query::protobuf::a_const::Val;
 use pg_query::protobuf::{FuncCall, Node, TypeName, WindowDef};
 
 use super::walk::{Scope, Walk};
 use super::{catalog, name};
-use crate::sql::{Effect, Object, ObjectKind, OpaqueClass};
+use crate::sql::{Effect, Object, ObjectKind, OpaqueClass, Signals};
 
 /// What is not pure may do anything, also to the search path, unless it is known.
 pub(super) fn may_change_search_path(function: &Object) -> bool {
@@ -120,7 +121,10 @@ impl Walk {
     }
 
     fn call(&mut self, call: &FuncCall, scope: Scope<'_>) {
-        self.function(&call.funcname);
+        match signalling(call) {
+            Some(effect) => self.effect(effect),
+            None => self.function(&call.funcname),
+        }
         self.nodes(&call.args, scope);
         self.nodes(&call.agg_order, scope);
         self.maybe(call.agg_filter.as_deref(), scope);
@@ -180,6 +184,21 @@ impl Walk {
         if may_change_search_path(&function) {
             self.search_path_unknown();
         }
-        self.effect(Effect::Call { function });
+        self.effect(Effect::Call { function, signals: Signals::Unsaid });
+    }
+}
+
+/// The call of a built-in function that signals a process, where the text says which: anything but a number that is written
+/// out is known only to the server.
+fn signalling(call: &FuncCall) -> Option<Effect> {
+    let function = name::at_path(ObjectKind::Function, &call.funcname)?;
+    let built_in = function.database.is_none() && matches!(function.schema.as_deref(), None | Some("pg_catalog"));
+    let Some(NodeEnum::AConst(constant)) = &call.args.first()?.node else { return None };
+    match &constant.val {
+        Some(Val::Ival(number)) if built_in && catalog::signals(&function.name) && number.ival > 0 => {
+            let function = Object { schema: Some("pg_catalog".to_owned()), ..function };
+            Some(Effect::Call { function, signals: Signals::Process(number.ival) })
+        }
+        Some(Val::Ival(_) | Val::Fval(_) | Val::Boolval(_) | Val::Sval(_) | Val::Bsval(_)) | None => None,
     }
 }

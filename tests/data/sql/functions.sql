@@ -6,6 +6,12 @@ select my_function(1), shop.my_other(2)
 select public.lower('a')
 --- functions that read files or other sessions are calls
 select pg_read_file('/etc/passwd'), pg_ls_dir('/'), pg_terminate_backend(1), lo_import('/etc/passwd'), pg_stat_get_activity(null)
+--- a process that is signalled is named where the text says its number outright
+select pg_cancel_backend(7), pg_catalog.pg_terminate_backend(8, 5000)
+--- a process that is not written out as a number, or is none, is not
+select pg_terminate_backend(pid), pg_terminate_backend('9'), pg_terminate_backend(0), pg_terminate_backend(-1), pg_cancel_backend($1) from pg_stat_activity
+--- nor is it where the number has another place or the function another schema
+select pg_terminate_backend(timeout => 5, pid => 7), public.pg_cancel_backend(7), pg_sleep(7)
 --- functions that run text are calls
 select query_to_xml('select * from secret', true, true, ''), ts_stat('select v from secret'), table_to_xml('secret', true, true, '')
 --- dblink is a call

@@ -108,6 +108,13 @@ impl Warehouse {
         assert!(administrator.query_one(reloaded, &[]).await.unwrap().get::<_, bool>(0));
     }
 
+    /// Gives the sidecar's role the privilege to replicate.
+    pub(crate) async fn allow_replication(&self) {
+        static ONCE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+        let allow = async { self.administrator().await.batch_execute(&format!("alter role {ROLE} replication")).await.unwrap() };
+        ONCE.get_or_init(|| allow).await;
+    }
+
     /// Waits until PostgreSQL is at work on exactly this text.
     pub(crate) async fn until_running(&self, sql: &str) {
         let administrator = self.administrator().await;
