@@ -17,6 +17,7 @@ mod queries;
 mod relay;
 mod secrets;
 mod session_state;
+mod split_points;
 mod startup;
 mod support;
 mod upstream_login;
