@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 export TOLLHOUSE_POLICY=tests/data/drivers-policy.yaml
 source deploy/demo/stage.sh
 
-gate=(psql psycopg2 psycopg3 asyncpg node)
+# Those with `-tls` are the same sessions behind TLS, with the sidecar verified.
+gate=(psql psql-tls psycopg2 psycopg3 psycopg3-tls asyncpg node)
 all=("${gate[@]}" sqlalchemy adbc redshift pgx jdbc tokio-postgres)
 drivers_venv=.cache/drivers-venv
 passed=0 failed=0 ran=()
@@ -21,13 +22,29 @@ session() {
     shift
     ran+=("$driver")
     if timeout 120 "$@" "${place[@]}" >"$out" 2>&1; then
-        cat "$out"
+        sed "s/^ok [^ ]*/ok $driver/" "$out"
     else
         cat "$out" >&2
         printf 'FAILED: %s\n' "$*" >&2
         failed=$((failed + 1))
     fi
     passed=$((passed + $(grep -c '^ok ' "$out" || true)))
+}
+
+# encrypted DRIVER COMMAND...: a session at the listener that insists on TLS, by the settings that libpq takes from its environment.
+# Its newest version asks for protocol 3.2, and is told that the server behind the sidecar has 3.0.
+encrypted() {
+    local place=(localhost "$encrypted_port")
+    session "$1" env PGSSLMODE=verify-full PGSSLROOTCERT="$TOLLHOUSE_DEV_DIR/ca.crt" PGMAXPROTOCOLVERSION=3.2 "${@:2}"
+}
+
+# A second listener of the sidecar, for clients with TLS.
+listen_encrypted() {
+    encrypted_port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+    export TOLLHOUSE_CONFIG=$scratch/sidecar.yaml
+    local files="{ certificate: \"$TOLLHOUSE_DEV_DIR/server/server.crt\", key: \"$TOLLHOUSE_DEV_DIR/server/server.key\" }"
+    local listener="  - { name: encrypted, address: \"127.0.0.1:$encrypted_port\", target: warehouse, tls: { mode: require, identity: $files } }"
+    sed "s|^targets:|$listener\n\n&|" config/dev.yaml >"$TOLLHOUSE_CONFIG"
 }
 
 # skip DRIVER WHY
@@ -42,6 +59,8 @@ skip() {
 run() {
     case $1 in
         psql) session psql tests/drivers/psql.sh ;;
+        psql-tls) encrypted psql-tls tests/drivers/psql.sh ;;
+        psycopg3-tls) encrypted psycopg3-tls "$venv/bin/python" tests/drivers/psycopg3_session.py ;;
         psycopg2 | psycopg3 | asyncpg) session "$1" "$venv/bin/python" "tests/drivers/$1_session.py" ;;
         sqlalchemy | adbc | redshift) session "$1" "$drivers_venv/bin/python" "tests/drivers/$1_session.py" ;;
         node) session node env NODE_PATH=.cache/node/node_modules node tests/drivers/node/session.js ;;
@@ -88,9 +107,11 @@ start_dev
 start_warehouse
 if [[ -n ${DIRECT:-} ]]; then
     skip jdbc "it cannot connect to a Unix socket, which the direct way is"
+    for driver in psql-tls psycopg3-tls; do skip "$driver" "a Unix socket has no TLS"; done
     withhold_salaries
     place=("$WAREHOUSE_SOCKET" "$WAREHOUSE_PORT" demo_direct)
 else
+    listen_encrypted
     start_sidecar
     place=("$TOLLHOUSE_HOST" "$TOLLHOUSE_PORT")
 fi

@@ -19,6 +19,7 @@ mod relay;
 mod replication;
 mod secrets;
 mod session_state;
+mod split_points;
 mod startup;
 mod support;
 mod upstream_login;

@@ -103,7 +103,7 @@ impl Warehouse {
         let rules: String = administrator.query_one("show hba_file", &[]).await.unwrap().get(0);
         let present = std::fs::read_to_string(&rules).unwrap();
         // The first rule that fits is the one that counts.
-        std::fs::write(&rules, format!("hostssl all {role} all {method}\n{present}")).unwrap();
+        std::fs::write(&rules, format!("host all {role} all {method}\n{present}")).unwrap();
         let reloaded = "select not exists (select from pg_hba_file_rules where error is not null) and pg_reload_conf()";
         assert!(administrator.query_one(reloaded, &[]).await.unwrap().get::<_, bool>(0));
     }
