@@ -17,7 +17,7 @@ mod redshift;
 pub enum Dialect {
     /// PostgreSQL's own grammar, by `pg_query`.
     Postgres,
-    /// Amazon Redshift, as far as PostgreSQL's grammar reads it alike; the rest is opaque.
+    /// Amazon Redshift, by PostgreSQL's grammar and readers for what only Redshift has.
     Redshift,
 }
 
@@ -122,7 +122,8 @@ pub enum Effect {
         /// The function.
         function: Object,
     },
-    /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`); `None` is a reset.
+    /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`), or a role of the cloud that the statement acts
+    /// with outside of the warehouse (`IAM_ROLE`); `None` is a reset.
     Role {
         /// The role asked for.
         role: Option<String>,
@@ -168,6 +169,10 @@ pub enum Action {
     Maintain,
     /// It is locked explicitly.
     Lock,
+    /// Data goes from the warehouse to a location outside.
+    Export,
+    /// Data comes from a location outside, now or whenever the object made here is read.
+    Import,
 }
 
 impl Action {
@@ -185,6 +190,8 @@ impl Action {
         Action::Revoke,
         Action::Maintain,
         Action::Lock,
+        Action::Export,
+        Action::Import,
     ];
 
     /// The word in policies and records.
@@ -202,6 +209,8 @@ impl Action {
             Self::Revoke => "revoke",
             Self::Maintain => "maintain",
             Self::Lock => "lock",
+            Self::Export => "export",
+            Self::Import => "import",
         }
     }
 }
@@ -219,6 +228,8 @@ pub enum ObjectKind {
     Function,
     /// A type or domain.
     Type,
+    /// A place outside of the warehouse; its name is the URL as written (`s3://bucket/prefix`), without database and schema.
+    Location,
 }
 
 /// An object as the statement names it; identifiers are folded as the server folds them.
