@@ -321,7 +321,7 @@ impl OpaqueClass {
 /// Says what `text` would do. Never fails: what it cannot judge is [`Effect::Opaque`].
 pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     match dialect {
-        Dialect::Postgres => postgres::analyze(text, limits),
+        Dialect::Postgres => postgres::analyze(text, limits, &postgres::kin::POSTGRESQL),
         Dialect::Redshift => redshift::analyze(text, limits),
     }
 }
@@ -329,6 +329,7 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
 /// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
 pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
     match dialect {
-        Dialect::Postgres | Dialect::Redshift => postgres::set_parameter(name, value),
+        Dialect::Postgres => postgres::set_parameter(name, value, &postgres::kin::POSTGRESQL),
+        Dialect::Redshift => postgres::set_parameter(name, value, &redshift::KIN),
     }
 }
