@@ -19,7 +19,7 @@ mod shape;
 pub enum Dialect {
     /// PostgreSQL's own grammar, by `pg_query`.
     Postgres,
-    /// Amazon Redshift, as far as PostgreSQL's grammar reads it alike; the rest is opaque.
+    /// Amazon Redshift, by PostgreSQL's grammar and readers for what only Redshift has.
     Redshift,
 }
 
@@ -126,7 +126,8 @@ pub enum Effect {
         /// Whose server process it signals.
         signals: Signals,
     },
-    /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`); `None` is a reset.
+    /// A change of the acting role (`SET ROLE`, `SET SESSION AUTHORIZATION`), or a role of the cloud that the statement acts
+    /// with outside of the warehouse (`IAM_ROLE`); `None` is a reset.
     Role {
         /// The role asked for.
         role: Option<String>,
@@ -185,6 +186,10 @@ pub enum Action {
     Maintain,
     /// It is locked explicitly.
     Lock,
+    /// Data goes from the warehouse to a location outside.
+    Export,
+    /// Data comes from a location outside, now or whenever the object made here is read.
+    Import,
 }
 
 impl Action {
@@ -202,6 +207,8 @@ impl Action {
         Action::Revoke,
         Action::Maintain,
         Action::Lock,
+        Action::Export,
+        Action::Import,
     ];
 
     /// The word in policies and records.
@@ -219,6 +226,8 @@ impl Action {
             Self::Revoke => "revoke",
             Self::Maintain => "maintain",
             Self::Lock => "lock",
+            Self::Export => "export",
+            Self::Import => "import",
         }
     }
 }
@@ -236,6 +245,8 @@ pub enum ObjectKind {
     Function,
     /// A type or domain.
     Type,
+    /// A place outside of the warehouse; its name is the URL as written (`s3://bucket/prefix`), without database and schema.
+    Location,
 }
 
 /// An object as the statement names it; identifiers are folded as the server folds them.
@@ -332,7 +343,7 @@ impl OpaqueClass {
 /// Says what `text` would do. Never fails: what it cannot judge is [`Effect::Opaque`].
 pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     match dialect {
-        Dialect::Postgres => postgres::analyze(text, limits),
+        Dialect::Postgres => postgres::analyze(text, limits, &postgres::kin::POSTGRESQL),
         Dialect::Redshift => redshift::analyze(text, limits),
     }
 }
@@ -340,6 +351,7 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
 /// Says what setting a session parameter outside of SQL would do, as at the start of a session: the same as `SET`.
 pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
     match dialect {
-        Dialect::Postgres | Dialect::Redshift => postgres::set_parameter(name, value),
+        Dialect::Postgres => postgres::set_parameter(name, value, &postgres::kin::POSTGRESQL),
+        Dialect::Redshift => postgres::set_parameter(name, value, &redshift::KIN),
     }
 }

@@ -201,6 +201,7 @@ impl Problems<'_> {
             databases: self.patterns(path, "databases", &written.databases, Glob::parse),
             schemas: self.patterns(path, "schemas", &written.schemas, Glob::parse),
             tables: self.patterns(path, "tables", &written.tables, TableGlob::parse),
+            locations: self.patterns(path, "locations", &written.locations, Glob::location),
             functions: self.patterns(path, "functions", &written.functions, FunctionGlob::parse),
             opaque: written.opaque.as_ref().map(|words| words.iter().map(|word| word.0).collect()),
             roles: self.patterns(path, "roles", &written.roles, Glob::parse),
@@ -229,6 +230,7 @@ impl Problems<'_> {
             ("actions", written.actions.is_some()),
             ("schemas", written.schemas.is_some()),
             ("tables", written.tables.is_some()),
+            ("locations", written.locations.is_some()),
             ("functions", written.functions.is_some()),
         ];
         let alone = [
@@ -248,8 +250,15 @@ impl Problems<'_> {
                 );
                 Subject::Accesses
             }
-            (_, []) if written.tables.is_some() && written.functions.is_some() => {
-                self.add(path, "`tables` and `functions` speak about different objects, so the entry could never match; write two entries");
+            (_, []) if [&written.tables, &written.locations, &written.functions].iter().filter(|key| key.is_some()).count() > 1 => {
+                self.add(
+                    path,
+                    "`tables`, `locations` and `functions` speak about different objects, so the entry could never match; write two entries",
+                );
+                Subject::Accesses
+            }
+            (_, []) if written.locations.is_some() && written.schemas.is_some() => {
+                self.add(path, "no location is in a schema, so the entry could never match; write two entries");
                 Subject::Accesses
             }
             (_, []) if written.functions.is_some() && written.actions.is_none() => Subject::Calls,

@@ -178,8 +178,9 @@ pub(super) struct Rules {
 /// Effects of statements. Every key given must match, and no keys match every effect,
 /// but for replication, which has to be named to be allowed.
 ///
-/// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `functions` about calls (with
-/// `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each about their own;
+/// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `locations` about export and import,
+/// `functions` about calls (with `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each
+/// about their own;
 /// `databases` goes with all of them. A name whose schema is not certain is allowed only by a pattern for any schema,
 /// and denied by every pattern that it could match.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -197,13 +198,16 @@ pub(super) struct SqlRule {
     /// Globs on `database.schema.table` or `schema.table`; `*` stays within one part.
     #[schemars(length(min = 1))]
     pub(super) tables: Option<Vec<String>>,
+    /// Globs on the URL of a place outside of the warehouse; `*` stands for any run of characters, slashes too.
+    #[schemars(length(min = 1))]
+    pub(super) locations: Option<Vec<String>>,
     /// Globs on `schema.name` or `name` of a function that is called.
     #[schemars(length(min = 1))]
     pub(super) functions: Option<Vec<String>>,
     /// Classes of statements that cannot be seen into.
     #[schemars(length(min = 1))]
     pub(super) opaque: Option<Vec<OpaqueWord>>,
-    /// Globs on the role of `SET ROLE`; a reset asks for the role of the login.
+    /// Globs on the role of `SET ROLE`, or of the cloud (`IAM_ROLE`); a reset asks for the role of the login.
     #[schemars(length(min = 1))]
     pub(super) roles: Option<Vec<String>>,
     /// Globs on the name of a session parameter; `*` does not cross a dot.

@@ -8,6 +8,7 @@
 //! | none                                          | all, but to allow replication             |
 //! | `actions`, `databases`, `schemas`             | accesses to objects of every kind         |
 //! | `tables`, with any of these                   | accesses to relations                     |
+//! | `locations`, with `actions`                   | export and import                         |
 //! | `functions`                                   | calls                                     |
 //! | `functions` and `actions`                     | accesses to functions (drop, grant, ...)  |
 //! | `functions` and `schemas`                     | calls of functions in those schemas       |
@@ -18,6 +19,10 @@
 //! `databases` goes with each of them. Of an object that names no database, of a call, a role, a parameter and an opaque
 //! statement it asks for the database of the session. An object's own database is compared where the statement
 //! names one. A schema is matched by `schemas`, never by `tables`; a database by `databases` alone.
+//!
+//! A location is matched by `locations`, where `*` stands for any run of characters, slashes too. Warehouses read a location
+//! as the start of the names of objects in a store: to allow, the text of the statement has to match; to deny, it is enough
+//! that an object below it could.
 
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
 
@@ -32,6 +37,7 @@ pub(super) struct Entry {
     pub(super) databases: Option<Vec<Glob>>,
     pub(super) schemas: Option<Vec<Glob>>,
     pub(super) tables: Option<Vec<TableGlob>>,
+    pub(super) locations: Option<Vec<Glob>>,
     pub(super) functions: Option<Vec<FunctionGlob>>,
     pub(super) opaque: Option<Vec<OpaqueClass>>,
     pub(super) roles: Option<Vec<Glob>>,
@@ -123,16 +129,26 @@ impl Entry {
                 self.matches_database(Some(&object.name), request)?;
                 check("schemas", self.schemas.is_none())?;
                 check("tables", self.tables.is_none())?;
+                check("locations", self.locations.is_none())?;
                 check("functions", self.functions.is_none())
+            }
+            ObjectKind::Location => {
+                self.matches_database(None, request)?;
+                check("schemas", self.schemas.is_none())?;
+                check("tables", self.tables.is_none())?;
+                check("functions", self.functions.is_none())?;
+                self.matches_location(&object.name, reading)
             }
             ObjectKind::Schema | ObjectKind::Type => {
                 self.matches_database(object.database.as_deref(), request)?;
                 check("tables", self.tables.is_none())?;
+                check("locations", self.locations.is_none())?;
                 check("functions", self.functions.is_none())?;
                 self.matches_schema(schema, reading)
             }
             ObjectKind::Relation => {
                 self.matches_database(object.database.as_deref(), request)?;
+                check("locations", self.locations.is_none())?;
                 check("functions", self.functions.is_none())?;
                 self.matches_schema(schema, reading)?;
                 self.matches_table(object, schema, request, reading)
@@ -140,6 +156,7 @@ impl Entry {
             ObjectKind::Function => {
                 self.matches_database(object.database.as_deref(), request)?;
                 check("tables", self.tables.is_none())?;
+                check("locations", self.locations.is_none())?;
                 self.matches_function(object, schema, reading)
             }
         }
@@ -148,6 +165,14 @@ impl Entry {
     fn matches_database(&self, named: Option<&str>, request: &AccessRequest<'_>) -> Result<(), Miss> {
         let database = named.unwrap_or(request.database);
         check("databases", self.databases.as_ref().is_none_or(|globs| any(globs, database)))
+    }
+
+    fn matches_location(&self, location: &str, reading: Reading) -> Result<(), Miss> {
+        let fits = |glob: &Glob| match reading {
+            Reading::Certain => glob.matches(location),
+            Reading::Possible => glob.may_match_below(location),
+        };
+        check("locations", self.locations.as_ref().is_none_or(|globs| globs.iter().any(fits)))
     }
 
     fn matches_schema(&self, schema: Option<&str>, reading: Reading) -> Result<(), Miss> {
@@ -178,7 +203,7 @@ impl Entry {
 /// The schema of an object as far as it is certain: its own, or the only one of the search path.
 pub(super) fn schema_of<'a>(object: &'a Object, request: &AccessRequest<'a>) -> Option<&'a str> {
     match object.kind {
-        ObjectKind::Database => None,
+        ObjectKind::Database | ObjectKind::Location => None,
         ObjectKind::Schema => Some(object.schema.as_deref().unwrap_or(&object.name)),
         ObjectKind::Relation | ObjectKind::Function | ObjectKind::Type => object.schema.as_deref().or(request.unqualified_schema),
     }

@@ -38,6 +38,17 @@ impl Glob {
         Ok(Self::compile(text))
     }
 
+    /// Compiles a pattern on the URL of a location, in which dots, slashes and the like stand for themselves.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub(super) fn location(text: &str) -> Result<Self, String> {
+        if text.trim() != text || !(text == "*" || text.contains("://")) {
+            return Err("expected a URL such as `s3://bucket/prefix/*`, or `*` for every location".to_owned());
+        }
+        Ok(Self::compile(text))
+    }
+
     fn compile(text: &str) -> Self {
         let mut pieces: Vec<&str> = text.split('*').collect();
         match (pieces.pop(), pieces.as_slice()) {
@@ -78,6 +89,17 @@ impl Glob {
                     None => false,
                 })
             }
+        }
+    }
+}
+
+impl Glob {
+    /// Could `start`, or something that begins with it, match?
+    pub(super) fn may_match_below(&self, start: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact.starts_with(start),
+            Self::Pieces { prefix, middle: _, suffix: _ } => prefix.starts_with(start) || start.starts_with(prefix.as_str()),
         }
     }
 }
@@ -254,6 +276,26 @@ mod tests {
             ("**", "", true),
         ] {
             assert_eq!(Glob::parse(glob).unwrap().matches(name), expected, "{glob} {name}");
+        }
+    }
+
+    #[test]
+    fn locations_match_whole_to_allow_and_from_their_start_to_deny() {
+        for (glob, location, certain, possible) in [
+            ("s3://exports/*", "s3://exports/a/b.csv", true, true),
+            ("s3://exports/*", "s3://exports-of-others/a", false, false),
+            ("s3://exports/*", "s3://exports", false, true),
+            ("s3://b/secret/*", "s3://b/", false, true),
+            ("s3://b/*.csv", "s3://b/a", false, true),
+            ("s3://b/a", "s3://b/a", true, true),
+            ("s3://b/a", "s3://b/ab", false, false),
+            ("*", "gs://any/thing", true, true),
+        ] {
+            let glob = Glob::location(glob).unwrap();
+            assert_eq!((glob.matches(location), glob.may_match_below(location)), (certain, possible), "{glob:?} {location}");
+        }
+        for text in ["", "exports", " s3://a", "s3:/a"] {
+            assert!(Glob::location(text).is_err(), "{text}");
         }
     }
 

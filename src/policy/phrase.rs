@@ -74,6 +74,7 @@ fn write_object(f: &mut fmt::Formatter<'_>, object: &Object, schema: Option<&str
     let name = &Name(&object.name);
     match object.kind {
         ObjectKind::Database => write!(f, "database {name}"),
+        ObjectKind::Location => write!(f, "location {name}"),
         ObjectKind::Schema => write!(f, "schema {database}.{name}"),
         ObjectKind::Relation => write_in_schema(f, &format_args!("{database}."), schema, name),
         ObjectKind::Function => write_in_schema(f, &"function ", schema, name),

@@ -136,6 +136,7 @@ fn effect(written: &str) -> Effect {
         [action, "schema", name] => access(action, ObjectKind::Schema, name),
         [action, "database", name] => access(action, ObjectKind::Database, name),
         [action, "function", name] => access(action, ObjectKind::Function, name),
+        [action, "location", name] => access(action, ObjectKind::Location, name),
         [action, "type", name] => access(action, ObjectKind::Type, name),
         _ => panic!("no effect: {written}"),
     }
@@ -150,6 +151,7 @@ fn object(kind: ObjectKind, written: &str) -> Object {
     let parts: Vec<String> = written.split('.').map(str::to_owned).collect();
     let (database, schema, name) = match (kind, parts.as_slice()) {
         (ObjectKind::Database, [name]) => (Some(name.clone()), None, name.clone()),
+        (ObjectKind::Location, _) => (None, None, written.to_owned()),
         (ObjectKind::Schema, [name]) => (None, Some(name.clone()), name.clone()),
         (ObjectKind::Schema, [database, name]) => (Some(database.clone()), Some(name.clone()), name.clone()),
         (_, [name]) => (None, None, name.clone()),

@@ -85,22 +85,31 @@ fn cases(text: &str) -> Vec<(&str, &str)> {
     cases.map(|(title, sql)| (title, sql.trim_end())).collect()
 }
 
-#[test]
-fn every_hand_written_case_has_the_effects_written_beside_it() {
-    let mut files: Vec<PathBuf> = fs::read_dir(data("sql")).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// The directories of hand-written cases, and how many there are at least.
+const CORPORA: &[(&str, Dialect, usize)] = &[("sql", Dialect::Postgres, 80), ("sql-redshift", Dialect::Redshift, 60)];
+
+fn case_files(directory: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(data(directory)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
-    let mut titles = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let mut found = String::new();
-        for (title, sql) in cases(&text) {
-            assert!(titles.insert(title.to_owned()), "{title} stands twice");
-            write!(found, "--- {title}\n{}", described(&judged(sql))).unwrap();
+    files
+}
+
+#[test]
+fn every_hand_written_case_has_the_effects_written_beside_it() {
+    for (directory, dialect, least) in CORPORA {
+        let mut titles = BTreeSet::new();
+        for file in case_files(directory) {
+            let text = fs::read_to_string(&file).unwrap();
+            let mut found = String::new();
+            for (title, sql) in cases(&text) {
+                assert!(titles.insert(title.to_owned()), "{title} stands twice");
+                write!(found, "--- {title}\n{}", described(&analyze(*dialect, sql, &Limits::default()))).unwrap();
+            }
+            agrees(&file.with_extension("effects"), &found);
         }
-        agrees(&file.with_extension("effects"), &found);
+        assert!(titles.len() >= *least, "only {} cases in {directory}", titles.len());
     }
-    assert!(titles.len() >= 80, "only {} cases", titles.len());
 }
 
 /// Every name of a relation, and every function that is called, at any place of a serialized parse tree.
@@ -169,10 +178,8 @@ impl Dice {
 /// The different texts of the corpus, each once.
 fn different_texts() -> Vec<String> {
     let mut texts: BTreeSet<String> = sent_by_dbt().into_iter().map(|sent| sent.sql).collect();
-    for file in fs::read_dir(data("sql")).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.extension().is_some_and(|extension| extension == "sql") {
-            texts.extend(cases(&fs::read_to_string(&file).unwrap()).into_iter().map(|(_, sql)| sql.to_owned()));
-        }
+    for file in case_files("sql") {
+        texts.extend(cases(&fs::read_to_string(&file).unwrap()).into_iter().map(|(_, sql)| sql.to_owned()));
     }
     texts.into_iter().collect()
 }
@@ -245,7 +252,13 @@ fn texts_that_are_too_long_or_hold_a_nul_are_opaque() {
 #[test]
 fn a_text_that_breaks_off_or_is_garbled_is_judged_quickly_and_without_a_panic() {
     let mut dice = Dice(1);
-    for text in different_texts() {
+    let of_others = CORPORA.iter().filter(|(_, dialect, _)| *dialect != Dialect::Postgres).flat_map(|(directory, dialect, _)| {
+        let texts = case_files(directory).into_iter().map(|file| fs::read_to_string(file).unwrap());
+        let sql: Vec<String> = texts.flat_map(|text| cases(&text).into_iter().map(|(_, sql)| sql.to_owned()).collect::<Vec<_>>()).collect();
+        sql.into_iter().map(|sql| (*dialect, sql))
+    });
+    let texts = different_texts().into_iter().map(|text| (Dialect::Postgres, text)).chain(of_others);
+    for (dialect, text) in texts {
         for _ in 0..6 {
             let mut garbled = text.clone().into_bytes();
             garbled.truncate(1 + dice.below(text.len()));
@@ -255,7 +268,7 @@ fn a_text_that_breaks_off_or_is_garbled_is_judged_quickly_and_without_a_panic() 
             }
             let garbled = String::from_utf8_lossy(&garbled);
             let began = Instant::now();
-            let analysis = judged(&garbled);
+            let analysis = analyze(dialect, &garbled, &Limits::default());
             assert!(began.elapsed() < Duration::from_secs(2), "{garbled}");
             let broke_down = analysis.statements.iter().flat_map(|s| &s.effects).any(|e| e.to_string().contains("broke down"));
             assert!(!broke_down, "{garbled}");

@@ -51,6 +51,7 @@ impl Display for Object {
             ObjectKind::Database => f.write_str("database ")?,
             ObjectKind::Function => f.write_str("function ")?,
             ObjectKind::Type => f.write_str("type ")?,
+            ObjectKind::Location => f.write_str("location ")?,
         }
         write_path(f, self)
     }
@@ -60,7 +61,7 @@ fn write_path(f: &mut Formatter<'_>, object: &Object) -> fmt::Result {
     let (database, schema) = match object.kind {
         ObjectKind::Relation | ObjectKind::Function | ObjectKind::Type => (&object.database, &object.schema),
         ObjectKind::Schema => (&object.database, &None),
-        ObjectKind::Database => (&None, &None),
+        ObjectKind::Database | ObjectKind::Location => (&None, &None),
     };
     for part in [database, schema].into_iter().flatten() {
         write_identifier(f, part)?;
@@ -121,6 +122,7 @@ mod tests {
             (access(Action::Update, orders, &["a", "B c"]), "update demo.analytics.orders (a, \"B c\")"),
             (access(Action::Create, object(ObjectKind::Schema, &["s", "s"]), &[]), "create schema s"),
             (access(Action::Drop, object(ObjectKind::Database, &["d"]), &[]), "drop database d"),
+            (access(Action::Export, object(ObjectKind::Location, &["s3://b/a"]), &[]), "export location \"s3://b/a\""),
             (access(Action::Grant, object(ObjectKind::Function, &["s", "f"]), &[]), "grant function s.f"),
             (call("dblink", Signals::Unsaid), "call dblink"),
             (call("pg_cancel_backend", Signals::Process(7)), "call pg_cancel_backend for process 7"),

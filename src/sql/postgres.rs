@@ -15,6 +15,7 @@ mod catalog;
 mod definition;
 mod expression;
 mod json;
+pub(super) mod kin;
 mod modify;
 mod name;
 mod opaque;
@@ -27,23 +28,25 @@ mod table;
 mod verb;
 mod walk;
 
+use kin::Kin;
+
 use super::{Analysis, Effect, Limits, Object, OpaqueClass, Session, Statement};
 
-/// What [`super::analyze`] promises, for PostgreSQL.
-pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
+/// What [`super::analyze`] promises, for PostgreSQL or a relative that reads `text` alike.
+pub(super) fn analyze(text: &str, limits: &Limits, kin: &'static Kin) -> Analysis {
     if text.len() > limits.statement_bytes_max {
         return opaque(OpaqueClass::TooLong, "the text is longer than limits.statement_bytes_max");
     }
     if text.contains('\0') {
         return opaque(OpaqueClass::Unparseable, "the text contains a NUL byte");
     }
-    stack::with_room_for(text, || judge(text, limits))
+    stack::with_room_for(text, || judge(text, limits, kin))
         .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
 }
 
-/// What [`super::set_parameter`] promises, for PostgreSQL.
-pub(super) fn set_parameter(name: &str, value: &str) -> Vec<Effect> {
-    let mut walk = walk::Walk::new(&Limits::default());
+/// What [`super::set_parameter`] promises, for PostgreSQL and its kin.
+pub(super) fn set_parameter(name: &str, value: &str, kin: &'static Kin) -> Vec<Effect> {
+    let mut walk = walk::Walk::new(&Limits::default(), kin);
     walk.set_one(name.to_ascii_lowercase(), &[value]);
     walk.effects
 }
@@ -53,12 +56,12 @@ pub(super) fn may_change_search_path(function: &Object) -> bool {
     expression::may_change_search_path(function)
 }
 
-fn judge(text: &str, limits: &Limits) -> Analysis {
+fn judge(text: &str, limits: &Limits, kin: &'static Kin) -> Analysis {
     match pg_query::parse(text, 0) {
         Ok(parsed) => {
             let nodes = parsed.protobuf.stmts.iter().map(|raw| raw.stmt.as_deref().and_then(|stmt| stmt.node.as_ref()));
             match nodes.collect::<Option<Vec<_>>>() {
-                Some(nodes) => Analysis { statements: nodes.into_iter().map(|node| statement::judge(node, limits)).collect() },
+                Some(nodes) => Analysis { statements: nodes.into_iter().map(|node| statement::judge(node, limits, kin)).collect() },
                 None => opaque(OpaqueClass::Unsupported, "a statement of an unknown kind"),
             }
         }

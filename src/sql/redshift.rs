@@ -1,98 +1,132 @@
 //! Amazon Redshift's SQL, judged by PostgreSQL's grammar where both read a text alike.
 //!
-//! Two differences would let a text name other objects than PostgreSQL's grammar says, and make it opaque instead: Redshift
-//! folds quoted names to lower case unless told otherwise (`enable_case_sensitive_identifier`), and its names have up to
-//! 127 bytes where PostgreSQL cuts them at 63. What only Redshift has (`UNLOAD`, `COPY ... IAM_ROLE`, external schemas)
-//! PostgreSQL's grammar does not accept, which is opaque as well.
+//! A text is cut into statements. One that only Redshift has (`UNLOAD`, `COPY` from a location, external schemas, ...) is read
+//! in [`vendor`]; of any other, PostgreSQL's grammar judges what is left without the [`clause`]s that only Redshift has. Text
+//! that Redshift may cut into other words than PostgreSQL is opaque as a whole: see [`token`].
 //!
-//! Source: Amazon Redshift Database Developer Guide, "Names and identifiers".
+//! Locations and cloud roles stand in the effects as written. What is left out: data that a statement reaches because an
+//! external schema, an external table or a datashare was defined before; that definition has effects of its own.
 
-use pg_query::protobuf::{ScanToken, Token};
+mod clause;
+mod reader;
+mod token;
+mod vendor;
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use super::postgres::kin::Kin;
 use super::postgres::{self, opaque};
-use super::{Analysis, Limits, OpaqueClass};
+use super::{Analysis, Effect, Limits, OpaqueClass, Statement};
+use token::Token;
 
-/// Longest name, in bytes, that PostgreSQL's grammar keeps whole (`NAMEDATALEN` - 1).
-const NAME_BYTES_MAX: usize = 63;
+/// What Redshift has besides what PostgreSQL has.
+pub(super) const KIN: Kin = Kin {
+    has_relation: |name| RELATIONS.contains(name),
+    is_pure: |name| PURE.contains(name),
+    is_harmless: |name| HARMLESS.contains(&name),
+};
+
+/// System tables and views (Database Developer Guide, "System tables and views reference").
+static RELATIONS: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("redshift/catalog_relations.txt").lines().collect());
+
+/// Built-in functions that only compute, or tell about the session and the catalog (Database Developer Guide, "SQL functions
+/// reference"); those that call a model, another account or a user's code are not here.
+static PURE: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("redshift/functions_pure.txt").lines().collect());
+
+/// Session parameters that change how fast or in which form results come (Database Developer Guide, "Configuration reference").
+const HARMLESS: &[&str] = &[
+    "analyze_threshold_percent",
+    "describe_field_name_in_uppercase",
+    "json_serialization_enable",
+    "json_serialization_parse_nested_strings",
+    "max_concurrency_scaling_clusters",
+    "max_cursor_result_set_size",
+    "mv_enable_aqmv_for_session",
+    "navigate_super_null_on_error",
+    "parse_super_null_on_error",
+    "query_group",
+    "spectrum_enable_pseudo_columns",
+    "stored_proc_log_min_messages",
+    "wlm_query_slot_count",
+];
 
 /// What [`super::analyze`] promises, for Redshift.
 pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
-    if text.len() > limits.statement_bytes_max || names_are_alike(text) {
-        return postgres::analyze(text, limits);
+    if text.len() > limits.statement_bytes_max {
+        return opaque(OpaqueClass::TooLong, "the text is longer than limits.statement_bytes_max");
     }
-    opaque(OpaqueClass::Unparseable, "a name that Redshift and PostgreSQL read differently")
-}
-
-/// Whether both read every name in the text alike.
-fn names_are_alike(text: &str) -> bool {
-    let Ok(tokens) = pg_query::scan_tokens(text) else { return false };
-    // Keywords are short, and whatever else there is carries no name.
-    let is_alike = |token: &ScanToken| match token.token() == Token::Ident {
-        true => name_of(text, token).is_some_and(is_alike),
-        false => token.token() != Token::Uident,
+    let Some(tokens) = token::tokens(text) else {
+        return opaque(OpaqueClass::Unparseable, "words that Redshift and PostgreSQL read differently");
     };
-    tokens.iter().all(is_alike)
+    let pieces = token::statements(&tokens).into_iter().filter(|piece| !piece.is_empty());
+    Analysis { statements: pieces.flat_map(|piece| judge(text, piece, limits)).collect() }
 }
 
-fn name_of<'t>(text: &'t str, token: &ScanToken) -> Option<&'t str> {
-    text.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)
+/// What one statement does. PostgreSQL's grammar goes first, but for what it would read as something else.
+fn judge(text: &str, piece: &[Token<'_>], limits: &Limits) -> Vec<Statement> {
+    if let Some(statement) = vendor::of_other_meaning(piece, limits) {
+        return vec![statement];
+    }
+    let read = postgres::analyze(token::source(text, piece), limits, &KIN).statements;
+    if !is_unparseable(&read) {
+        return read;
+    }
+    if let Some(statement) = vendor::of_its_own(piece) {
+        return vec![statement];
+    }
+    rewritten(piece, limits).unwrap_or(read)
 }
 
-fn is_alike(name: &str) -> bool {
-    // Unquoted, both fold the letters of ASCII; what Redshift does with others is not known.
-    let is_kept = |letter: char| letter.is_uppercase() && (name.starts_with('"') || !letter.is_ascii());
-    name.len() <= NAME_BYTES_MAX && !name.chars().any(is_kept)
+/// The effects of a text that is to be one query. Statements that only Redshift has are none, so this never calls itself.
+fn query(text: &str, limits: &Limits) -> Option<Vec<Effect>> {
+    let tokens = token::tokens(text)?;
+    let read = postgres::analyze(text, limits, &KIN).statements;
+    let read = if is_unparseable(&read) { rewritten(&tokens, limits)? } else { read };
+    match <[Statement; 1]>::try_from(read) {
+        Ok([Statement { verb: "SELECT", effects, session: _ }]) => Some(effects),
+        Ok([_]) | Err(_) => None,
+    }
+}
+
+/// What PostgreSQL's grammar says without the clauses that only Redshift has.
+fn rewritten(piece: &[Token<'_>], limits: &Limits) -> Option<Vec<Statement>> {
+    let rest = clause::without(piece)?;
+    Some(postgres::analyze(&rest, limits, &KIN).statements)
+}
+
+fn is_unparseable(statements: &[Statement]) -> bool {
+    let unparseable = |effect: &Effect| matches!(effect, Effect::Opaque { class: OpaqueClass::Unparseable, .. });
+    statements.iter().flat_map(|statement| &statement.effects).any(unparseable)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::{Dialect, Effect, Limits, OpaqueClass, analyze};
+    use super::{HARMLESS, PURE, RELATIONS};
+    use crate::sql::{Dialect, Limits, analyze};
 
     fn is_judged_alike(text: &str) -> bool {
-        let judged = |dialect| analyze(dialect, text, &Limits::default());
-        let opaque = |effect: &Effect| matches!(effect, Effect::Opaque { class: OpaqueClass::Unparseable, .. });
-        let redshift = judged(Dialect::Redshift);
-        assert!(redshift == judged(Dialect::Postgres) || redshift.statements[0].effects.iter().all(opaque), "{text}");
-        redshift == judged(Dialect::Postgres)
+        analyze(Dialect::Redshift, text, &Limits::default()) == analyze(Dialect::Postgres, text, &Limits::default())
     }
 
     #[test]
     fn names_that_both_read_alike_are_judged_as_postgresql_does() {
         for text in [
             r#"create table "dev"."public"."orders" as (SELECT 'A "Quoted" String' as Note from Sales)"#,
-            "select 1 /* a \"Comment\" */",
-            "select $$ \"Dollar\" $$",
+            "select 1 /* a \"Comment\" */; select 2",
+            "select $$ \"Dollar\" $$ from pg_class",
             &format!("select {}", "a".repeat(63)),
             &format!("select '{}'", "a".repeat(200)),
+            "",
         ] {
             assert!(is_judged_alike(text), "{text}");
         }
     }
 
     #[test]
-    fn names_that_may_mean_other_objects_in_redshift_are_opaque() {
-        for text in [
-            r#"select * from finance."Salaries""#,
-            r#"select "s"."X""y" from s"#,
-            "select * from U&\"\\0053alaries\"",
-            "select * from \u{c4}rger",
-            &format!("select * from {}", "a".repeat(64)),
-            &format!("select * from \"{}\"", "a".repeat(64)),
-        ] {
-            assert!(!is_judged_alike(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_only_redshift_has_is_opaque() {
-        for text in [
-            "unload ('select 1') to 's3://bucket/prefix' iam_role 'arn:aws:iam::1:role/r'",
-            "copy sales from 's3://bucket/prefix' iam_role default",
-            "create external schema s from data catalog database 'd' iam_role default",
-        ] {
-            let analysis = analyze(Dialect::Redshift, text, &Limits::default());
-            let effects = &analysis.statements[0].effects;
-            assert!(matches!(effects[..], [Effect::Opaque { class: OpaqueClass::Unparseable, .. }]), "{text}: {effects:?}");
-        }
+    fn the_lists_are_sorted_and_hold_no_code_that_a_user_defines() {
+        assert!(HARMLESS.is_sorted());
+        assert!(PURE.contains("getdate") && !PURE.contains("explain_model") && !PURE.contains("pg_terminate_backend"));
+        assert!(RELATIONS.contains("svv_table_info") && !RELATIONS.contains("sales"));
     }
 }

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod admin;
+mod attack;
 mod audit_disk;
 mod cancel;
 mod drain;
@@ -11,6 +12,7 @@ mod identity;
 mod limits;
 mod login;
 mod messages;
+mod oracle;
 mod own_sessions;
 mod policy;
 mod policy_reload;

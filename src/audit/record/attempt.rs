@@ -87,6 +87,7 @@ impl<'a> ObjectFields<'a> {
             ObjectKind::Database => "database",
             ObjectKind::Function => "function",
             ObjectKind::Type => "type",
+            ObjectKind::Location => "location",
         };
         Self { kind, database: object.database.as_deref(), schema: object.schema.as_deref(), name: &object.name }
     }

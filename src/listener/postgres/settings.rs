@@ -1,6 +1,7 @@
 //! What the server reports about its settings, as far as reading SQL depends on it.
 
 use super::message::Fields;
+use crate::sql::Dialect;
 
 /// Settings that change what the bytes of a statement mean; the server reports each change (section 54.2.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,25 +30,32 @@ impl ServerSettings {
     }
 
     /// Whether the server reads `sql` the way that we read it: as UTF-8, with backslashes as plain characters.
-    pub(super) fn reads_alike(self, sql: &str) -> bool {
-        (self.utf8 || sql.is_ascii()) && (self.standard_conforming_strings || !sql.contains('\\'))
+    ///
+    /// Redshift does not say what backslashes are to it; the analysis of its SQL holds either way.
+    pub(super) fn reads_alike(self, sql: &str, dialect: Dialect) -> bool {
+        let are_backslashes_plain = match dialect {
+            Dialect::Postgres => self.standard_conforming_strings,
+            Dialect::Redshift => true,
+        };
+        (self.utf8 || sql.is_ascii()) && (are_backslashes_plain || !sql.contains('\\'))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ServerSettings;
+    use super::{Dialect, ServerSettings};
 
     #[test]
     fn a_text_is_only_trusted_when_the_server_reads_it_alike() {
         let mut settings = ServerSettings::default();
-        assert!(settings.reads_alike("select 1"));
-        assert!(!settings.reads_alike("select 'é'"));
-        assert!(!settings.reads_alike(r"select '\'"));
+        assert!(settings.reads_alike("select 1", Dialect::Postgres));
+        assert!(!settings.reads_alike("select 'é'", Dialect::Postgres));
+        assert!(!settings.reads_alike(r"select '\'", Dialect::Postgres));
+        assert!(settings.reads_alike(r"select '\'", Dialect::Redshift) && !settings.reads_alike("select 'é'", Dialect::Redshift));
         settings.learn(b"client_encoding\0UTF8\0");
         settings.learn(b"standard_conforming_strings\0on\0");
-        assert!(settings.reads_alike(r"select 'é\'"));
+        assert!(settings.reads_alike(r"select 'é\'", Dialect::Postgres));
         settings.learn(b"client_encoding\0SJIS\0");
-        assert!(!settings.reads_alike("select 'é'"));
+        assert!(!settings.reads_alike("select 'é'", Dialect::Postgres));
     }
 }

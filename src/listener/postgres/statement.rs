@@ -37,7 +37,7 @@ impl Context {
     /// Analyzes a text and notes what dbt says in it.
     pub(super) fn read(&mut self, text: &[u8], flow: &Flow) -> Prepared {
         let (sql, analysis) = match std::str::from_utf8(text) {
-            Ok(sql) if flow.settings.reads_alike(sql) => (Cow::Borrowed(sql), self.analyze(sql)),
+            Ok(sql) if flow.settings.reads_alike(sql, self.dialect) => (Cow::Borrowed(sql), self.analyze(sql)),
             Ok(sql) => (Cow::Borrowed(sql), opaque(OpaqueClass::Unparseable, "the server reads this text in another way")),
             Err(_) => (String::from_utf8_lossy(text), opaque(OpaqueClass::Unparseable, "the text is not UTF-8")),
         };

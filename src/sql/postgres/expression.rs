@@ -152,7 +152,7 @@ impl Walk {
             return self.opaque(OpaqueClass::Unsupported, "a function name of an unknown form");
         };
         match function.schema.as_deref() {
-            None | Some("pg_catalog") if catalog::is_pure(&function.name) => {}
+            None | Some("pg_catalog") if catalog::is_pure(&function.name) || (self.kin.is_pure)(&function.name) => {}
             None if catalog::is_impure(&function.name) => self.called(Object { schema: Some("pg_catalog".to_owned()), ..function }),
             None | Some(_) => self.called(function),
         }

@@ -103,7 +103,7 @@ impl Walk {
             }
             "client_encoding" if values.first().is_some_and(|encoding| is_utf8(encoding)) => {}
             "standard_conforming_strings" if values.first().is_some_and(|value| is_on(value)) => {}
-            name if is_harmless(name) => {}
+            name if is_harmless(name) || (self.kin.is_harmless)(name) => {}
             _ => self.effect(Effect::Set { parameter }),
         }
     }

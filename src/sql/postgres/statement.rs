@@ -3,13 +3,14 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, RangeVar, TransactionStmt, TransactionStmtKind, VacuumStmt};
 
+use super::kin::Kin;
 use super::walk::{Scope, Walk};
 use super::{name, verb};
 use crate::sql::{Action, Limits, OpaqueClass, Statement};
 
 /// What one statement does.
-pub(super) fn judge(statement: &NodeEnum, limits: &Limits) -> Statement {
-    let mut walk = Walk::new(limits);
+pub(super) fn judge(statement: &NodeEnum, limits: &Limits, kin: &'static Kin) -> Statement {
+    let mut walk = Walk::new(limits, kin);
     walk.statement(statement);
     let Walk { effects, session, .. } = walk;
     Statement { verb: verb::of(statement), effects, session }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pg_query::protobuf::Node;
 
+use super::kin::Kin;
 use crate::sql::{Action, Effect, Limits, Object, OpaqueClass, Session};
 
 /// What a walk has found so far.
@@ -12,6 +13,7 @@ pub(super) struct Walk {
     pub(super) effects: Vec<Effect>,
     pub(super) session: Session,
     pub(super) limits: Limits,
+    pub(super) kin: &'static Kin,
     known: HashSet<Effect>,
     depth: usize,
 }
@@ -28,11 +30,12 @@ pub(super) struct Scope<'s> {
 pub(super) type Names<'t> = HashMap<&'t str, usize>;
 
 impl Walk {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self { effects: Vec::new(), session: Session::default(), limits: *limits, known: HashSet::new(), depth: 0 }
+    pub(super) fn new(limits: &Limits, kin: &'static Kin) -> Self {
+        Self { effects: Vec::new(), session: Session::default(), limits: *limits, kin, known: HashSet::new(), depth: 0 }
     }
 
     pub(super) fn effect(&mut self, effect: Effect) {
+        let effect = self.kin.in_catalog(effect);
         if self.known.insert(effect.clone()) {
             self.effects.push(effect);
         }

@@ -86,8 +86,13 @@ impl Warehouse {
 
     /// A connection past the proxy, as the administrator.
     pub(crate) async fn administrator(&self) -> tokio_postgres::Client {
+        self.administrator_of("demo").await
+    }
+
+    /// The same, in another database than the sessions of the proxy.
+    pub(crate) async fn administrator_of(&self, database: &str) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(postgres(&self.directory).join("socket")).port(self.port).user("postgres").dbname("demo");
+        config.host_path(postgres(&self.directory).join("socket")).port(self.port).user("postgres").dbname(database);
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
@@ -124,10 +129,14 @@ impl Warehouse {
 
     /// Whether PostgreSQL's own log has the text. Everything that it was sent before this call counts.
     pub(crate) async fn has_seen(&self, text: &str) -> bool {
+        self.log_until_now().await.contains(&text.replace('"', "\"\""))
+    }
+
+    /// PostgreSQL's own log, a CSV file, with everything that it was sent before this call.
+    pub(crate) async fn log_until_now(&self) -> String {
         let marker = format!("select 'marker {}'", uniquely());
         self.administrator().await.simple_query(&marker).await.unwrap();
-        let log = eventually(|| async { Some(self.log()).filter(|log| log.contains(&marker.replace('"', "\"\""))) }).await;
-        log.contains(&text.replace('"', "\"\""))
+        eventually(|| async { Some(self.log()).filter(|log| log.contains(&marker)) }).await
     }
 
     fn log(&self) -> String {

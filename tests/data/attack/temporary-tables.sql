@@ -1,0 +1,19 @@
+To shadow a table by a temporary one, or by an expression of its name.
+--- refused
+create temporary table orders as select secret as id from vault.secrets
+--- passes
+create temporary table secrets (id int)
+--- passes
+select id from pg_temp.secrets
+--- refused
+with secrets as (select 1) select secret from vault.secrets
+--- refused
+with q as (select * from secrets), secrets as (select 1) select * from q
+--- refused
+with secrets as (select 1) insert into vault.secrets select 1
+--- refused
+with secrets as (select 1) select * from secrets, (with q as (select 1) select * from vault.secrets) x
+--- passes
+with secrets as (select id from work.orders) select * from secrets
+--- refused
+create table pg_catalog.orders (id int)
