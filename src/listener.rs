@@ -59,6 +59,10 @@ pub struct Settings {
     /// How clients log in to Tollhouse.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Whether a query is cancelled at the target when its client's connection ends before its reply. Left to itself,
+    /// PostgreSQL runs it to its end, and commits it where no transaction is open. Off, since some clients count on that.
+    #[serde(default)]
+    pub cancel_on_disconnect: bool,
 }
 
 /// TLS towards clients.

@@ -129,6 +129,7 @@ impl Door {
                 metrics: parts.metrics,
                 drain: parts.drain,
             },
+                cancel_on_disconnect: settings.cancel_on_disconnect,
             last_credential: std::sync::Mutex::default(),
         })
     }
