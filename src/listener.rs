@@ -22,7 +22,7 @@ use crate::sql;
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{self, ServerSettings, Trust};
-use crate::warehouse::postgres::Method;
+use crate::warehouse::postgres::{Method, Negotiation};
 use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
@@ -172,6 +172,8 @@ pub struct Parts {
     pub role: String,
     /// How the warehouse is verified.
     pub tls: tls::Client,
+    /// How TLS with it begins.
+    pub negotiation: Negotiation,
     /// The ways to log in that the warehouse may ask for.
     pub methods: Vec<Method>,
     /// Startup parameters about the login there.

@@ -26,6 +26,7 @@ use crate::listener::{BindError, Cancellation, Listener, Parts};
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::tls::{self, TlsError};
+use crate::warehouse::postgres::{ALPN, Negotiation};
 
 pub mod policies;
 
@@ -212,11 +213,14 @@ impl Shared {
     async fn listen(&self, config: &Config, route: &Route) -> Result<Listener, ServeError> {
         let source = identity::source(&route.identity, config.trust)?;
         let exchange = credential::exchange(&route.credential, config.trust)?;
+        // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
+        let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);
         let parts = Parts {
             target: Arc::clone(&route.target),
             kind: route.kind,
             role: route.role.clone(),
-            tls: tls::Client::new(&route.tls, config.trust)?,
+            tls: tls::Client::speaking(&route.tls, protocol, config.trust)?,
+            negotiation: route.negotiation,
             methods: route.methods.clone(),
             login_parameters: route.login_parameters.clone(),
             trust: config.trust,
