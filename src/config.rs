@@ -13,7 +13,7 @@ use crate::document::{self, Problem, Span};
 use crate::target::Target;
 use crate::tls::{ClientSettings, Trust};
 use crate::warehouse::Kind;
-use crate::warehouse::postgres::Method;
+use crate::warehouse::postgres::{Method, Negotiation};
 use crate::{admin, audit, credential, identity, listener, log};
 
 /// The configuration of `tollhouse run`, as it is written in YAML. `${NAME}` and `${NAME:-default}` in values are
@@ -71,6 +71,9 @@ pub struct TargetFile {
     /// How the warehouse is verified.
     #[serde(default)]
     pub tls: ClientSettings,
+    /// How TLS with it begins: `postgres` asks for it first, `direct` (PostgreSQL 17 or later) does not.
+    #[serde(default)]
+    pub tls_negotiation: Negotiation,
     /// The ways to log in that the warehouse may ask for; every one that its kind has where absent. Whatever stands here,
     /// a secret is shown in clear only behind TLS or within the machine.
     #[serde(default)]
@@ -138,6 +141,8 @@ pub struct Route {
     pub role: String,
     /// How the target is verified.
     pub tls: ClientSettings,
+    /// How TLS with it begins.
+    pub negotiation: Negotiation,
     /// The ways to log in that the target may ask for.
     pub methods: Vec<Method>,
     /// Startup parameters about the login there.
@@ -262,6 +267,21 @@ mod tests {
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].starts_with("listeners[0].authentication: `trust` lets everybody in"), "{problems:?}");
         assert_eq!(problems[1], "listeners[0].target: unknown target `lake`; there are: warehouse");
+    }
+
+    #[test]
+    fn what_a_target_cannot_have_is_named() {
+        assert_eq!(
+            changed("kind: postgresql", "kind: postgresql\n    tls: { mode: disable }\n    tls_negotiation: direct")
+                .iter()
+                .filter(|problem| problem.contains("negotiation"))
+                .collect::<Vec<_>>(),
+            ["targets[0].tls_negotiation: `direct` needs TLS, and `tls.mode` disables it"]
+        );
+        assert_eq!(
+            changed("kind: postgresql", "kind: redshift\n    login_parameters: { token_typ: EXT_JWT }"),
+            ["targets[0].login_parameters: unknown parameter `token_typ`; did you mean `token_type`?"]
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::sql;
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{self, ServerSettings, Trust};
-use crate::warehouse::postgres::Method;
+use crate::warehouse::postgres::{Method, Negotiation};
 use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
@@ -59,6 +59,10 @@ pub struct Settings {
     /// How clients log in to Tollhouse.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Whether a query is cancelled at the target when its client's connection ends before its reply. Left to itself,
+    /// PostgreSQL runs it to its end, and commits it where no transaction is open. Off, since some clients count on that.
+    #[serde(default)]
+    pub cancel_on_disconnect: bool,
 }
 
 /// TLS towards clients.
@@ -168,6 +172,8 @@ pub struct Parts {
     pub role: String,
     /// How the warehouse is verified.
     pub tls: tls::Client,
+    /// How TLS with it begins.
+    pub negotiation: Negotiation,
     /// The ways to log in that the warehouse may ask for.
     pub methods: Vec<Method>,
     /// Startup parameters about the login there.

@@ -18,6 +18,7 @@ use crate::config::{Config, Route};
 use crate::credential::{self, chain::ChainError};
 use crate::document::Problem;
 use crate::drain::{self, Drain, Stage, Trigger};
+use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::http_server;
 use crate::identity;
@@ -26,6 +27,7 @@ use crate::listener::{BindError, Cancellation, Listener, Parts};
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::tls::{self, TlsError};
+use crate::warehouse::postgres::{ALPN, Negotiation};
 
 pub mod policies;
 
@@ -39,6 +41,8 @@ const ANALYSES_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Server {
     config: Config,
     listeners: Vec<Listener>,
+    /// The credentials of each listener, by the name of its target.
+    credentials: Vec<(String, credential::cache::Cache)>,
     admin_sockets: Vec<(TcpListener, Audience)>,
     state: Arc<admin::State>,
     texts: Texts,
@@ -111,9 +115,11 @@ impl Server {
             analyses: Arc::new(sql::cache::Cache::new(ANALYSES_MAX, ANALYSES_BYTES_MAX)),
             cancellation: Cancellation::default(),
         };
-        let mut listeners = Vec::new();
+        let (mut listeners, mut credentials) = (Vec::new(), Vec::new());
         for route in &config.routes {
-            listeners.push(shared.listen(&config, route).await?);
+            let (listener, cache) = shared.listen(&config, route).await?;
+            listeners.push(listener);
+            credentials.push((route.target.name.clone(), cache));
         }
         let mut admin_sockets = Vec::new();
         let admin = &config.file.admin;
@@ -130,7 +136,7 @@ impl Server {
             started: AtomicBool::new(false),
             quit: Notify::new(),
         });
-        Ok(Self { config, listeners, admin_sockets, state, texts, connections: shared.connections, trigger, drain })
+        Ok(Self { config, listeners, credentials, admin_sockets, state, texts, connections: shared.connections, trigger, drain })
     }
 
     /// The addresses of the listeners, in the configuration's order.
@@ -154,7 +160,7 @@ impl Server {
     /// # Errors
     /// `Audit` when the log could not take its closing record.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { config, listeners, admin_sockets, state, texts, connections, trigger, drain } = self;
+        let Self { config, listeners, credentials, admin_sockets, state, texts, connections, trigger, drain } = self;
         let mut background = JoinSet::new();
         for (socket, audience) in admin_sockets {
             let state = Arc::clone(&state);
@@ -175,6 +181,9 @@ impl Server {
         let mut serving = JoinSet::new();
         for listener in listeners {
             serving.spawn(listener.serve());
+        }
+        for (target, cache) in credentials {
+            background.spawn(prefetch(target, cache, drain.clone()));
         }
         state.started.store(true, Ordering::Release);
         state.metrics.start_time.set(unix_seconds());
@@ -209,19 +218,23 @@ struct Shared {
 }
 
 impl Shared {
-    async fn listen(&self, config: &Config, route: &Route) -> Result<Listener, ServeError> {
+    async fn listen(&self, config: &Config, route: &Route) -> Result<(Listener, credential::cache::Cache), ServeError> {
         let source = identity::source(&route.identity, config.trust)?;
         let exchange = credential::exchange(&route.credential, config.trust)?;
+        let credentials = credential::cache::Cache::new(source, exchange.clone(), Arc::clone(&route.target), Arc::clone(&self.metrics));
+        // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
+        let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);
         let parts = Parts {
             target: Arc::clone(&route.target),
             kind: route.kind,
             role: route.role.clone(),
-            tls: tls::Client::new(&route.tls, config.trust)?,
+            tls: tls::Client::speaking(&route.tls, protocol, config.trust)?,
+            negotiation: route.negotiation,
             methods: route.methods.clone(),
             login_parameters: route.login_parameters.clone(),
             trust: config.trust,
             exchange: exchange.kind(),
-            credentials: credential::cache::Cache::new(source, exchange, Arc::clone(&route.target), Arc::clone(&self.metrics)),
+            credentials: credentials.clone(),
             gate: Arc::clone(&self.gate),
             analyses: Arc::clone(&self.analyses),
             limits: config.file.limits,
@@ -229,7 +242,7 @@ impl Shared {
             drain: self.drain.clone(),
             cancellation: self.cancellation.clone(),
         };
-        Ok(Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?)
+        Ok((Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?, credentials))
     }
 }
 
@@ -238,6 +251,20 @@ async fn open_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<AuditLog,
     let start = Start { version: env!("CARGO_PKG_VERSION").to_owned(), config_digest: config.digest.clone() };
     // Recovery reads the last segments: too long for a thread that others wait for.
     Ok(tokio::task::spawn_blocking(move || AuditLog::open(&settings, metrics, &start)).await??)
+}
+
+/// Has a target's first credential made before anybody asks, so that the first session does not wait for it.
+///
+/// Nothing depends on its success: a session that comes meanwhile waits for the same exchange, and one that comes after a failure
+/// is told why. Later renewals begin with use alone, so that a sidecar that nobody uses calls nobody.
+async fn prefetch(target: String, credentials: credential::cache::Cache, drain: Drain) {
+    tokio::select! {
+        () = drain.reached(Stage::Draining) => {}
+        made = credentials.get() => if let Err(error) = made {
+            let fault = Fault::from(error);
+            tracing::warn!(target, reason = fault.reason.code(), chain = fault.chain(), "no credential could be made ahead of the first session");
+        }
+    }
 }
 
 async fn finished(tasks: &mut JoinSet<()>) {

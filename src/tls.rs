@@ -70,6 +70,7 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Client {
     mode: Mode,
+    protocol: Option<&'static [u8]>,
     server_name: Option<ServerName<'static>>,
     roots: Roots,
 }
@@ -89,13 +90,21 @@ impl Client {
     /// # Errors
     /// When the bundle cannot be used, holds a development certificate that `trust` does not allow, or the name is not one.
     pub fn new(settings: &ClientSettings, trust: Trust) -> Result<Self, TlsError> {
+        Self::speaking(settings, None, trust)
+    }
+
+    /// The same, for one protocol in ALPN (RFC 7301): a server that does not choose it is not connected to.
+    ///
+    /// # Errors
+    /// As for [`Client::new`].
+    pub fn speaking(settings: &ClientSettings, protocol: Option<&'static [u8]>, trust: Trust) -> Result<Self, TlsError> {
         let server_name = settings.server_name.clone().map(parse_name).transpose()?;
         let roots = match (settings.mode, &settings.ca) {
             (Mode::Disable, _) => Roots::None,
             (Mode::VerifyFull, Some(path)) => Roots::File(Fresh::new(vec![path.clone()], (path.clone(), trust), read_roots)?),
             (Mode::VerifyFull, None) => Roots::System(Arc::new(system_roots()?)),
         };
-        Ok(Self { mode: settings.mode, server_name, roots })
+        Ok(Self { mode: settings.mode, protocol, server_name, roots })
     }
 
     /// How much of TLS this client uses.
@@ -119,10 +128,11 @@ impl Client {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Configuration)?
             .with_root_certificates(roots);
-        let config = match client_auth {
+        let mut config = match client_auth {
             None => builder.with_no_client_auth(),
             Some(auth) => builder.with_client_auth_cert(auth.chain.to_vec(), auth.key.clone_key()).map_err(TlsError::Configuration)?,
         };
+        config.alpn_protocols.extend(self.protocol.map(<[u8]>::to_vec));
         Ok(Arc::new(config))
     }
 
@@ -131,7 +141,7 @@ impl Client {
     /// Has no time limit of its own. Dropping the future closes the socket.
     ///
     /// # Errors
-    /// When the handshake fails, or a client certificate is to be shown without TLS.
+    /// When the handshake fails, the server chooses another protocol or none, or a client certificate is to be shown without TLS.
     pub async fn connect(&self, socket: TcpStream, host: &str, client_auth: Option<ClientAuth<'_>>) -> Result<Stream, TlsError> {
         if self.mode == Mode::Disable && client_auth.is_none() {
             return Ok(Stream::Plain(socket));
@@ -142,7 +152,11 @@ impl Client {
             None => parse_name(host.to_owned())?,
         };
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(TlsError::Handshake)?;
-        Ok(Stream::Client(Box::new(stream)))
+        let stream = Stream::Client(Box::new(stream));
+        match self.protocol {
+            Some(protocol) if stream.protocol() != Some(protocol) => Err(TlsError::Protocol),
+            Some(_) | None => Ok(stream),
+        }
     }
 }
 
@@ -255,6 +269,9 @@ pub enum TlsError {
     /// The handshake failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] std::io::Error),
+    /// The server did not choose the protocol that it was offered.
+    #[error("the server does not speak the protocol at once behind TLS")]
+    Protocol,
 }
 
 /// What is made of a server's files.

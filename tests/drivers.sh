@@ -38,13 +38,25 @@ encrypted() {
     session "$1" env PGSSLMODE=verify-full PGSSLROOTCERT="$TOLLHOUSE_DEV_DIR/ca.crt" PGMAXPROTOCOLVERSION=3.2 "${@:2}"
 }
 
-# A second listener of the sidecar, for clients with TLS.
-listen_encrypted() {
-    encrypted_port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+# as_redshift DRIVER COMMAND...: a session at the listener whose target is said to be a Redshift.
+as_redshift() {
+    # Without the sidecar there is one place alone.
+    [[ -n ${DIRECT:-} ]] || local place=(127.0.0.1 "$redshift_port")
+    session "$@"
+}
+
+free_port() { python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'; }
+
+# Two more listeners of the sidecar: for clients with TLS, and for Redshift's, where the same PostgreSQL stands in for it as a
+# target of that kind.
+add_listeners() {
+    encrypted_port=$(free_port) redshift_port=$(free_port)
     export TOLLHOUSE_CONFIG=$scratch/sidecar.yaml
     local files="{ certificate: \"$TOLLHOUSE_DEV_DIR/server/server.crt\", key: \"$TOLLHOUSE_DEV_DIR/server/server.key\" }"
     local listener="  - { name: encrypted, address: \"127.0.0.1:$encrypted_port\", target: warehouse, tls: { mode: require, identity: $files } }"
-    sed "s|^targets:|$listener\n\n&|" config/dev.yaml >"$TOLLHOUSE_CONFIG"
+    listener+="\n  - { address: \"127.0.0.1:$redshift_port\", target: redshift }"
+    sed -n '/^  - name: warehouse$/,/^$/p' config/dev.yaml | sed 's/name: warehouse$/name: redshift/; s/kind: postgresql/kind: redshift/' >"$scratch/redshift.yaml"
+    sed -e "/^targets:/r $scratch/redshift.yaml" -e "s|^targets:|$listener\n\n&|" config/dev.yaml >"$TOLLHOUSE_CONFIG"
 }
 
 # skip DRIVER WHY
@@ -62,7 +74,8 @@ run() {
         psql-tls) encrypted psql-tls tests/drivers/psql.sh ;;
         psycopg3-tls) encrypted psycopg3-tls "$venv/bin/python" tests/drivers/psycopg3_session.py ;;
         psycopg2 | psycopg3 | asyncpg) session "$1" "$venv/bin/python" "tests/drivers/$1_session.py" ;;
-        sqlalchemy | adbc | redshift) session "$1" "$drivers_venv/bin/python" "tests/drivers/$1_session.py" ;;
+        redshift) as_redshift redshift "$drivers_venv/bin/python" tests/drivers/redshift_session.py ;;
+        sqlalchemy | adbc) session "$1" "$drivers_venv/bin/python" "tests/drivers/$1_session.py" ;;
         node) session node env NODE_PATH=.cache/node/node_modules node tests/drivers/node/session.js ;;
         pgx) session pgx .cache/go/session ;;
         jdbc) session jdbc java -cp .cache/java/postgresql.jar tests/drivers/java/Session.java ;;
@@ -111,7 +124,7 @@ if [[ -n ${DIRECT:-} ]]; then
     withhold_salaries
     place=("$WAREHOUSE_SOCKET" "$WAREHOUSE_PORT" demo_direct)
 else
-    listen_encrypted
+    add_listeners
     start_sidecar
     place=("$TOLLHOUSE_HOST" "$TOLLHOUSE_PORT")
 fi

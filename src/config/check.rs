@@ -10,8 +10,8 @@ use super::{Config, File, Route, TargetFile};
 use crate::document::{Problem, nearest};
 use crate::listener::{Authentication, Settings as Listener, TlsMode};
 use crate::target::Target;
-use crate::tls::{Acceptor, Client, Demands, Trust};
-use crate::warehouse::postgres::Method;
+use crate::tls::{Acceptor, Client, Demands, Mode, Trust};
+use crate::warehouse::postgres::{Method, Negotiation};
 use crate::warehouse::{KINDS, Kind, Protocol, kind};
 use crate::{credential, identity};
 
@@ -121,6 +121,9 @@ impl Check<'_> {
         if let Err(error) = Client::new(&target.tls, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
         }
+        if target.tls_negotiation == Negotiation::Direct && target.tls.mode == Mode::Disable {
+            self.problem(format!("{place}.tls_negotiation"), "`direct` needs TLS, and `tls.mode` disables it");
+        }
         if let (Some(kind), Some(methods)) = (found, &target.authentication_methods) {
             self.methods(&format!("{place}.authentication_methods"), kind, methods);
         }
@@ -213,6 +216,7 @@ impl Check<'_> {
             kind,
             role: target.role.clone(),
             tls: target.tls.clone(),
+            negotiation: target.tls_negotiation,
             methods: target.authentication_methods.clone().unwrap_or_else(|| methods_of(kind).to_vec()),
             login_parameters: target.login_parameters.clone(),
             identity: identity.clone(),

@@ -19,7 +19,7 @@ use crate::credential;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::policy::{AccessRequest, Verdict};
-use crate::warehouse::postgres::Flavor;
+use crate::warehouse::postgres::{ALPN, Flavor};
 
 mod authentication;
 mod bearer;
@@ -90,7 +90,7 @@ impl Door {
         let encryption = match &settings.tls {
             None => Encryption::Off,
             Some(tls) => {
-                let demands = Demands { client_ca: tls.client_ca.clone(), protocol: Some(startup::ALPN) };
+                let demands = Demands { client_ca: tls.client_ca.clone(), protocol: Some(ALPN) };
                 let acceptor = Acceptor::demanding(&tls.files, demands, parts.trust);
                 let acceptor = Arc::new(acceptor.map_err(|error| Fault::new(Reason::Internal).because(error))?);
                 match tls.mode {
@@ -115,6 +115,7 @@ impl Door {
             upstream: Arc::new(Upstream {
                 target: parts.target,
                 tls: parts.tls,
+                negotiation: parts.negotiation,
                 methods: parts.methods,
                 login_parameters: parts.login_parameters,
                 connect_timeout: parts.limits.connect_timeout.0,
@@ -128,6 +129,7 @@ impl Door {
                 limits: parts.limits,
                 metrics: parts.metrics,
                 drain: parts.drain,
+                cancel_on_disconnect: settings.cancel_on_disconnect,
             },
             last_credential: std::sync::Mutex::default(),
         })

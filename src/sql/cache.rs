@@ -210,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn the_process_that_one_text_signals_is_never_taken_for_that_of_another() {
+        let cache = Cache::new(64, 1 << 20);
+        for number in [0, 7, 0, 7, 8, 9, 7, 0] {
+            let text = format!("select pg_terminate_backend({number})");
+            let limits = Limits::default();
+            assert_eq!(*cache.analyze(Dialect::Postgres, &text, &limits), analyze(Dialect::Postgres, &text, &limits), "{text}");
+        }
+    }
+
+    #[test]
     fn a_text_sent_again_is_not_analyzed_again() {
         let cache = Cache::new(8, 1 << 20);
         let limits = Limits::default();

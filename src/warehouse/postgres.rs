@@ -67,6 +67,20 @@ impl Method {
     }
 }
 
+/// How TLS with a server begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Negotiation {
+    /// It is asked for in PostgreSQL's protocol, which every server understands.
+    #[default]
+    Postgres,
+    /// At once, without asking: a round trip less, and what stands between sees TLS alone. PostgreSQL 17 or later.
+    Direct,
+}
+
+/// The name of PostgreSQL's protocol in ALPN (IANA registry "TLS Application-Layer Protocol Negotiation Protocol IDs").
+pub const ALPN: &[u8] = b"postgresql";
+
 /// PostgreSQL itself.
 pub const POSTGRESQL: Kind = Kind {
     name: "postgresql",

@@ -79,3 +79,26 @@ async fn a_key_is_forgotten_with_its_session() {
 fn cancel_request(process_id: i32, secret: i32) -> Vec<u8> {
     untyped(&[80_877_102_i32, process_id, secret].map(i32::to_be_bytes).concat())
 }
+
+/// A query whose client goes away while it runs; whether PostgreSQL is still at work on it once the session has ended.
+async fn goes_on_without_its_client(cancel_on_disconnect: bool, sleep: &str) -> bool {
+    let proxy = Proxy::with(ALLOW_ALL, |config| config["listeners"][0]["cancel_on_disconnect"] = cancel_on_disconnect.into()).await;
+    let mut wire = proxy.wire().await;
+    wire.send(&query(sleep)).await;
+    warehouse().until_running(sleep).await;
+    drop(wire);
+    eventually(|| async { proxy.records_of("session-ended").first().map(|_| ()) }).await;
+    // What PostgreSQL was told to cancel, it has ended within this time.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let administrator = warehouse().administrator().await;
+    let running = "select pg_cancel_backend(pid) from pg_stat_activity where query = $1 and state = 'active'";
+    let goes_on = within(administrator.query_opt(running, &[&sleep])).await.unwrap().is_some();
+    assert_eq!(proxy.stop().await.execution(sleep).status, "abandoned");
+    goes_on
+}
+
+#[tokio::test]
+async fn a_query_whose_client_is_gone_is_cancelled_where_that_is_asked_for_and_abandoned_either_way() {
+    assert!(!goes_on_without_its_client(true, "select pg_sleep(60) /* cancelled without its client */").await);
+    assert!(goes_on_without_its_client(false, "select pg_sleep(60) /* goes on without its client */").await);
+}

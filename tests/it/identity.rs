@@ -164,6 +164,17 @@ async fn a_credential_is_renewed_before_it_expires_and_open_sessions_go_on() {
 }
 
 #[tokio::test]
+async fn the_first_session_finds_its_credential_made() {
+    let proxy = Proxy::start(ALLOW_ALL).await;
+    let exchanges = || crate::support::http::metric(proxy.pod_admin, "tollhouse_credential_exchange_total", &[]);
+    eventually(|| async { (exchanges().await > 0.0).then_some(()) }).await;
+    assert!(proxy.records_of("credential-exchanged").is_empty(), "it is recorded with its first use");
+    proxy.client().await;
+    assert!((exchanges().await - 1.0).abs() < f64::EPSILON, "it was made once");
+    assert_eq!(proxy.stop().await.of_kind("credential-exchanged").len(), 1);
+}
+
+#[tokio::test]
 async fn one_credential_serves_many_sessions() {
     let proxy = Proxy::start(ALLOW_ALL).await;
     let clients = within(futures_util::future::join_all((0..8).map(|_| proxy.client()))).await;

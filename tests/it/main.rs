@@ -7,6 +7,7 @@ mod admin;
 mod attack;
 mod audit_disk;
 mod cancel;
+mod direct_tls;
 mod drain;
 mod identity;
 mod limits;

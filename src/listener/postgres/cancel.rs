@@ -172,6 +172,7 @@ mod tests {
             upstream: Arc::new(Upstream {
                 target: Arc::new(target),
                 tls,
+                negotiation: crate::warehouse::postgres::Negotiation::Postgres,
                 methods: Vec::new(),
                 login_parameters: std::collections::BTreeMap::new(),
                 connect_timeout: std::time::Duration::from_secs(1),

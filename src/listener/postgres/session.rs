@@ -44,6 +44,8 @@ pub(super) struct Surroundings {
     pub(super) metrics: Arc<Metrics>,
     /// The shutdown.
     pub(super) drain: Drain,
+    /// Whether a query whose client is gone is cancelled.
+    pub(super) cancel_on_disconnect: bool,
 }
 
 /// What is known of the session for all its life.
@@ -143,6 +145,9 @@ pub(super) async fn run(
     }
     // Errors here mean that the client is gone already.
     let _gone = to_client.shutdown().await;
+    if around.cancel_on_disconnect && matches!(&ended, Err(fault) if fault.reason == Reason::ClientClosed) {
+        cancel(&shared, session).await;
+    }
     ended
 }
 
@@ -181,14 +186,18 @@ async fn drained(shared: &Shared, session: &Session, drain: &Drain) {
         () = until(shared, Flow::is_idle) => return,
         () = drain.reached(Stage::Ending) => {}
     }
-    if let Some(key) = &session.key
-        && !shared.flow().is_quiet()
-    {
-        if let Err(fault) = cancel::forward(key, &session.owner.upstream).await {
-            tracing::warn!(session = session.facts.id, fault = fault.chain(), "a running query could not be cancelled");
-        }
+    if cancel(shared, session).await {
         let _finished = timeout(CANCEL_GRACE, until(shared, Flow::is_quiet)).await;
     }
+}
+
+/// Cancels what the session runs, if it runs something and has a key; says whether that was so.
+async fn cancel(shared: &Shared, session: &Session) -> bool {
+    let Some(key) = session.key.as_ref().filter(|_| !shared.flow().is_quiet()) else { return false };
+    if let Err(fault) = cancel::forward(key, &session.owner.upstream).await {
+        tracing::warn!(session = session.facts.id, fault = fault.chain(), "a running query could not be cancelled");
+    }
+    true
 }
 
 /// Waits until the flow is as asked.

@@ -13,9 +13,7 @@ use super::wire::{Reader, WireError};
 use crate::fault::{Fault, Reason};
 use crate::tls::Acceptor;
 use crate::tls::stream::Stream;
-
-/// The name of PostgreSQL's protocol in ALPN (IANA registry "TLS Application-Layer Protocol Negotiation Protocol IDs").
-pub(super) const ALPN: &[u8] = b"postgresql";
+use crate::warehouse::postgres::ALPN;
 
 /// The first byte of a TLS connection: a record of type handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;

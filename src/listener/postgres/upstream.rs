@@ -22,7 +22,7 @@ use crate::fault::{Fault, Reason};
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{Client, ClientAuth, Mode};
-use crate::warehouse::postgres::Method;
+use crate::warehouse::postgres::{Method, Negotiation};
 
 /// Most messages before ReadyForQuery; a server that sends more is not going to end.
 pub(super) const LOGIN_MESSAGES_MAX: usize = 1000;
@@ -33,6 +33,8 @@ pub(super) struct Upstream {
     pub(super) target: Arc<Target>,
     /// How it is verified.
     pub(super) tls: Client,
+    /// How TLS begins.
+    pub(super) negotiation: Negotiation,
     /// The ways to log in that the server may ask for.
     pub(super) methods: Vec<Method>,
     /// Startup parameters about the login.
@@ -105,14 +107,9 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>)
     if upstream.tls.mode() == Mode::Disable {
         return Ok(Stream::Plain(socket));
     }
-    let mut ask = BytesMut::new();
-    write_untyped(&mut ask, |body| body.put_u32(request::TLS));
-    socket.write_all(&ask).await.map_err(unreachable)?;
-    let refused = |what: &str| Fault::new(Reason::TargetTls).about(format!("{}: {what}", target.name));
-    match socket.read_u8().await.map_err(unreachable)? {
-        b'S' => {}
-        b'N' => return Err(refused("the server does not offer TLS")),
-        _ => return Err(refused("the server does not speak PostgreSQL's protocol")),
+    match upstream.negotiation {
+        Negotiation::Postgres => ask_for_tls(&mut socket, upstream).await?,
+        Negotiation::Direct => {}
     }
     let client_auth = match credential.map(|credential| &credential.login) {
         Some(Login::ClientCertificate { chain, key }) => Some(ClientAuth { chain, key: key.expose() }),
@@ -123,6 +120,19 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>)
         .connect(socket, &target.host, client_auth)
         .await
         .map_err(|error| Fault::new(Reason::TargetTls).about(target.name.clone()).because(error))
+}
+
+async fn ask_for_tls(socket: &mut TcpStream, upstream: &Upstream) -> Result<(), Fault> {
+    let unreachable = |error: std::io::Error| unreachable(upstream, error);
+    let refused = |what: &str| Fault::new(Reason::TargetTls).about(format!("{}: {what}", upstream.target.name));
+    let mut ask = BytesMut::new();
+    write_untyped(&mut ask, |body| body.put_u32(request::TLS));
+    socket.write_all(&ask).await.map_err(unreachable)?;
+    match socket.read_u8().await.map_err(unreachable)? {
+        b'S' => Ok(()),
+        b'N' => Err(refused("the server does not offer TLS")),
+        _ => Err(refused("the server does not speak PostgreSQL's protocol")),
+    }
 }
 
 /// Connects and logs in.
