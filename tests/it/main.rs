@@ -6,6 +6,7 @@
 mod admin;
 mod audit_disk;
 mod cancel;
+mod cilium;
 mod drain;
 mod identity;
 mod limits;
