@@ -8,6 +8,7 @@ mod yaml;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -41,26 +42,56 @@ pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, text: &str, env: &Env<
     Checker::new(schema::<T>()).map_err(whole)?.read(file, value, Some(env))
 }
 
-/// Reads every document of `text`, separated by `---`, word for word: nothing is filled in from the environment.
-/// Each comes with the name that its problems carry: `file`, or `file#2` and so on where there are several.
-/// Empty documents are skipped. The limits of [`read`] hold for the whole text.
+/// One of several documents in a text, not held against any schema yet.
+#[derive(Debug)]
+pub struct Part {
+    /// The name that its problems carry: `file`, or `file#2` and so on where there are several.
+    pub name: String,
+    value: Value,
+}
+
+impl Part {
+    /// The string under a key of the document itself.
+    pub fn word(&self, key: &str) -> Option<&str> {
+        self.value.get(key).and_then(Value::as_str)
+    }
+}
+
+/// Divides `text` at `---`. Empty documents are skipped. The limits of [`read`] hold for the whole text.
 ///
 /// # Errors
-/// Every [`Problem`] of every document.
-pub fn read_all<T: DeserializeOwned + JsonSchema>(file: &str, text: &str) -> Result<Vec<(String, T)>, Vec<Problem>> {
+/// A text that is no YAML.
+pub fn parts(file: &str, text: &str) -> Result<Vec<Part>, Vec<Problem>> {
     let whole = |message| vec![Problem { file: file.to_owned(), path: String::new(), message }];
     let documents = yaml::parse(text).map_err(whole)?;
-    let checker = Checker::new(schema::<T>()).map_err(whole)?;
     let several = documents.len() > 1;
-    let (mut read, mut problems) = (Vec::new(), Vec::new());
-    for (index, value) in documents.into_iter().enumerate() {
-        let name = if several { format!("{file}#{}", index + 1) } else { file.to_owned() };
-        match checker.read(&name, value, None) {
-            Ok(document) => read.push((name, document)),
-            Err(found) => problems.extend(found),
-        }
+    let name = |index: usize| if several { format!("{file}#{}", index + 1) } else { file.to_owned() };
+    Ok(documents.into_iter().enumerate().map(|(index, value)| Part { name: name(index), value }).collect())
+}
+
+/// Reads documents of one type; made once for many.
+pub struct Reader<T> {
+    checker: Checker,
+    read: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + JsonSchema> Reader<T> {
+    /// A reader, with the schema of the type.
+    ///
+    /// # Errors
+    /// Only if the type describes itself with an invalid schema, which is a bug.
+    pub fn new() -> Result<Self, Vec<Problem>> {
+        let invalid = |message| vec![Problem { file: String::new(), path: String::new(), message }];
+        Ok(Self { checker: Checker::new(schema::<T>()).map_err(invalid)?, read: PhantomData })
     }
-    if problems.is_empty() { Ok(read) } else { Err(problems) }
+
+    /// Reads a document word for word: nothing is filled in from the environment.
+    ///
+    /// # Errors
+    /// Every [`Problem`] of it.
+    pub fn read(&self, part: Part) -> Result<T, Vec<Problem>> {
+        self.checker.read(&part.name, part.value, None)
+    }
 }
 
 /// The JSON schema (2020-12) that [`read`] holds documents against; its keys stand in a stable order.
@@ -221,7 +252,7 @@ mod tests {
     use schemars::JsonSchema;
     use serde::Deserialize;
 
-    use super::{Size, Span, nearest, read, read_all, schema};
+    use super::{Reader, Size, Span, nearest, parts, read, schema};
 
     #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -360,10 +391,13 @@ owner:
 
     #[test]
     fn each_document_of_several_is_named_and_read_word_for_word() {
-        let found = read_all::<Door>("doors.yaml", "mode: enforce\n---\nmode: '${WORD}'\n---\n{}\n").unwrap_err();
-        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let reader = Reader::<Door>::new().unwrap();
+        let parts = parts("doors.yaml", "mode: enforce\n---\nmode: '${WORD}'\n---\n{}\n").unwrap();
+        assert_eq!((parts[1].word("mode"), parts[2].word("mode")), (Some("${WORD}"), None));
+        let found: Vec<String> =
+            parts.into_iter().flat_map(|part| reader.read(part).err().into_iter().flatten()).map(|problem| problem.to_string()).collect();
         assert_eq!(found, ["doors.yaml#2: mode: expected one of `enforce`, `observe`", "doors.yaml#3: missing key `mode`"]);
-        assert_eq!(read_all::<Door>("d", "").unwrap(), []);
+        assert!(super::parts("d", "").unwrap().is_empty());
     }
 
     #[test]

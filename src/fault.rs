@@ -144,6 +144,10 @@ reasons! {
     PolicyNoneSelects { "policy-none-selects", Policy, "42501", 403,
         "no policy selects this workload, and the default is deny",
         "write a WarehousePolicy whose endpointSelector matches the workload's labels" }
+    /// A Cilium policy forbids the connection to the warehouse.
+    NetworkPolicyDenied { "network-policy-denied", Policy, "42501", 403,
+        "a Cilium network policy does not allow the connection to the warehouse",
+        "change the CiliumNetworkPolicy rule that is named, or the target's host and port; Cilium would drop the connection" }
     /// The statement could not be understood, and no rule allows its opaque class.
     StatementOpaque { "statement-opaque", Policy, "42501", 403,
         "the statement cannot be judged, and no rule allows its opaque class",

@@ -4,6 +4,7 @@
 //! to the audit log. What [`Gate::admit`] hands out once that is durable, a [`Permit`], can be neither made elsewhere nor
 //! copied nor used twice, and whoever forwards a statement has to hold one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::audit::log::{AuditError, AuditLog, Entry, Submitted};
 use crate::audit::record::RecordId;
 use crate::audit::{Attempt, Execution, Outcome, SessionFacts, Status};
 use crate::fault::{Fault, Reason};
+use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::policy::{AccessRequest, Decision, PolicySet, Verdict};
 use crate::sql::{Effect, OpaqueClass};
@@ -76,6 +78,11 @@ impl Gate {
     /// records what comes of it.
     pub fn decide_session(&self, request: &AccessRequest<'_>) -> Decision {
         self.policies.load().decide(request)
+    }
+
+    /// Decides whether a session may begin once its connection has an address. The caller records what comes of it.
+    pub fn decide_address(&self, principal: &Principal, target: &Target, address: IpAddr) -> Decision {
+        self.policies.load().admits_address(principal, target, address)
     }
 
     /// Decides, and hands the attempt to the audit log without waiting for the disk, so that executions that came

@@ -2,20 +2,29 @@
 //!
 //! Pure: no I/O, no clock, no `await`. Reading files is `serve`'s work; it hands texts in.
 
+mod cidr;
 mod compile;
 mod decide;
 mod document;
 mod entry;
 pub mod explain;
+mod grammar;
+pub mod http;
 mod index;
+pub mod network;
 mod pattern;
+pub mod peer;
 mod phrase;
+mod port;
+mod problems;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,16 +33,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dbt::Attribution;
-use crate::document::Problem;
+use crate::document::{Part, Problem, Reader, nearest};
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::Effect;
 use crate::target::Target;
 
 use compile::{Policy, compile};
-use decide::{Answer, Scope};
+use decide::{Answer, Refusal, Scope, connection};
 use document::WarehousePolicy;
 use explain::Explanation;
+use http::HttpRequest;
+use network::NetworkPolicySet;
+use network::document::CiliumPolicy;
+use peer::Peer;
 use phrase::Phrase;
 
 /// Everything a decision depends on.
@@ -154,6 +167,7 @@ pub struct PolicySet {
     revision: Arc<str>,
     /// By name, so that the order of files decides nothing.
     policies: Vec<Policy>,
+    network: NetworkPolicySet,
     warnings: Vec<Problem>,
     /// Scopes that were asked for, the newest last: a sidecar has a workload or two and a few targets.
     scopes: ArcSwap<Vec<Arc<Scope>>>,
@@ -166,36 +180,17 @@ impl PolicySet {
     /// Compiles every document of every source. No policy at all is a set that denies everything.
     ///
     /// # Errors
-    /// Every [`Problem`] of every document: an unknown kind or key, a pattern that cannot match, a name that stands
+    /// Every [`Problem`] of every document, of Cilium's as of ours: an unknown kind or key, a pattern that cannot match, a name that stands
     /// twice. Nothing is skipped, so a set is either understood whole or not in force.
     pub fn parse(sources: &[Source<'_>]) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut policies: BTreeMap<Arc<str>, (Policy, WarehousePolicy)> = BTreeMap::new();
-        let mut warnings = Vec::new();
+        let mut loading = Loading::new()?;
         for source in sources {
-            let documents = crate::document::read_all::<WarehousePolicy>(source.file, source.text).unwrap_or_else(|found| {
-                problems.extend(found);
-                Vec::new()
-            });
-            for (file, document) in documents {
-                match compile(&file, &document) {
-                    Err(found) => problems.extend(found),
-                    Ok(policy) if policies.contains_key(&policy.name) => {
-                        let message = format!("a policy named {} stands elsewhere too", policy.name);
-                        problems.push(Problem { file, path: "metadata.name".to_owned(), message });
-                    }
-                    Ok(policy) => {
-                        warnings.extend(policy.warnings(&file));
-                        policies.insert(Arc::clone(&policy.name), (policy, document));
-                    }
-                }
+            match crate::document::parts(source.file, source.text) {
+                Ok(parts) => parts.into_iter().for_each(|part| loading.add(part)),
+                Err(found) => loading.problems.extend(found),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let (policies, documents): (Vec<Policy>, Vec<WarehousePolicy>) = policies.into_values().unzip();
-        Ok(Self { revision: revision(&documents)?, policies, warnings, scopes: ArcSwap::default() })
+        loading.finish()
     }
 
     /// `sha256:` and 16 hexadecimal digits of everything that decides: neither order of files nor descriptions count.
@@ -208,9 +203,9 @@ impl PolicySet {
         &self.warnings
     }
 
-    /// Every policy, by name.
+    /// Every policy, ours by name and then Cilium's.
     pub fn summaries(&self) -> Vec<Summary> {
-        self.policies.iter().map(Policy::summary).collect()
+        self.policies.iter().map(Policy::summary).chain(self.network.summaries()).collect()
     }
 
     /// Decides on the effects of a request; without effects, on its connection. Total and deterministic.
@@ -232,16 +227,45 @@ impl PolicySet {
         self.conclude(std::iter::once((scope.connection(), Phrase::Connection(target))))
     }
 
+    /// Decides on a connection once it has an address: Cilium's rules may be about addresses, and a name may lead to another
+    /// one each time. Nothing else is asked again.
+    pub fn admits_address(&self, principal: &Principal, target: &Target, address: IpAddr) -> Decision {
+        let peer = Peer::of_host(&target.host).at(address);
+        let judged = self.network.decide(&connection(principal, target, peer));
+        let mut decision = self.allowed(judged.rule.clone());
+        if judged.is_denied() {
+            decision.verdict = Verdict::Denied;
+            decision.denial = Some(Refusal::Network(&judged).denial(&Phrase::Connection(target)));
+        }
+        decision
+    }
+
+    /// Decides on one HTTP request. As for statements, some entry must match and no deny rule.
+    pub fn admits_request(&self, principal: &Principal, target: &Target, request: &HttpRequest<'_>) -> Decision {
+        let scope = self.scope(principal, target);
+        let connection = (scope.connection(), Phrase::Connection(target));
+        self.conclude([connection, (scope.request(request), Phrase::Request(request, target))].into_iter())
+    }
+
+    /// Cilium's documents in force.
+    pub fn network(&self) -> &NetworkPolicySet {
+        &self.network
+    }
+
     /// Decides, and tells the whole way to the decision.
     pub fn explain<'a>(&'a self, request: &AccessRequest<'a>) -> Explanation<'a> {
-        Explanation::new(&self.policies, *request, self.decide(request))
+        Explanation::new(self, *request, self.decide(request))
+    }
+
+    fn allowed(&self, rule: Option<RuleRef>) -> Decision {
+        Decision { verdict: Verdict::Allowed, rule, denial: None, revision: Arc::clone(&self.revision) }
     }
 
     fn scope(&self, principal: &Principal, target: &Target) -> Arc<Scope> {
         if let Some(known) = self.scopes.load().iter().find(|scope| scope.is_of(principal, target)) {
             return Arc::clone(known);
         }
-        let made = Arc::new(Scope::new(&self.policies, principal, target));
+        let made = Arc::new(Scope::new(&self.policies, &self.network, principal, target));
         self.scopes.rcu(|known| {
             let kept = known.iter().skip((known.len() + 1).saturating_sub(SCOPES_MAX));
             kept.cloned().chain([Arc::clone(&made)]).collect::<Vec<_>>()
@@ -251,7 +275,7 @@ impl PolicySet {
 
     /// The worst answer decides; of equal ones the first, or the last where all are allowed.
     fn conclude<'a>(&self, answers: impl Iterator<Item = (Answer<'a>, Phrase<'a>)>) -> Decision {
-        let mut decision = Decision { verdict: Verdict::Allowed, rule: None, denial: None, revision: Arc::clone(&self.revision) };
+        let mut decision = self.allowed(None);
         for (answer, asked) in answers {
             let worse = match (decision.verdict, answer.verdict) {
                 (Verdict::Allowed, Verdict::Allowed | Verdict::Observed | Verdict::Denied) => true,
@@ -269,17 +293,105 @@ impl PolicySet {
     }
 }
 
+/// Which kinds of documents there are.
+const KINDS: &[(&str, Grammar)] = &[
+    ("WarehousePolicy", Grammar::Warehouse),
+    ("ClusterWarehousePolicy", Grammar::Warehouse),
+    ("CiliumNetworkPolicy", Grammar::Cilium),
+    ("CiliumClusterwideNetworkPolicy", Grammar::Cilium),
+];
+
+/// Whose grammar a document is written in.
+#[derive(Debug, Clone, Copy)]
+enum Grammar {
+    Warehouse,
+    Cilium,
+}
+
+/// Documents on their way into a set.
+struct Loading {
+    warehouse: Reader<WarehousePolicy>,
+    cilium: Reader<CiliumPolicy>,
+    policies: BTreeMap<Arc<str>, (Policy, WarehousePolicy)>,
+    network: NetworkPolicySet,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// What decides, written out: the documents of Cilium by their names.
+    digested: BTreeMap<Arc<str>, serde_json::Value>,
+}
+
+impl Loading {
+    fn new() -> Result<Self, Vec<Problem>> {
+        Ok(Self {
+            warehouse: Reader::new()?,
+            cilium: Reader::new()?,
+            policies: BTreeMap::new(),
+            network: NetworkPolicySet::default(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            digested: BTreeMap::new(),
+        })
+    }
+
+    fn add(&mut self, part: Part) {
+        // Whatever the kind was meant to be is the grammar that its problems are told in.
+        let meant = part.word("kind").and_then(|kind| nearest(kind, KINDS.iter().map(|(kind, _)| *kind)));
+        let added = match KINDS.iter().find(|(kind, _)| Some(*kind) == meant) {
+            Some((_, Grammar::Cilium)) => self.add_cilium(part),
+            Some((_, Grammar::Warehouse)) | None => self.add_warehouse(part),
+        };
+        self.problems.extend(added.err().into_iter().flatten());
+    }
+
+    fn add_cilium(&mut self, part: Part) -> Result<(), Vec<Problem>> {
+        let file = part.name.clone();
+        let document = self.cilium.read(part)?;
+        let name = self.network.add(&file, &document, &mut self.warnings)?;
+        self.digested.insert(name, written_out(&file, &document)?);
+        Ok(())
+    }
+
+    fn add_warehouse(&mut self, part: Part) -> Result<(), Vec<Problem>> {
+        let file = part.name.clone();
+        let document = self.warehouse.read(part)?;
+        let policy = compile(&file, &document)?;
+        if self.policies.contains_key(&policy.name) {
+            let message = format!("a policy named {} stands elsewhere too", policy.name);
+            return Err(vec![Problem { file, path: "metadata.name".to_owned(), message }]);
+        }
+        self.warnings.extend(policy.warnings(&file));
+        self.policies.insert(Arc::clone(&policy.name), (policy, document));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<PolicySet, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        let (policies, documents): (Vec<Policy>, Vec<WarehousePolicy>) = self.policies.into_values().unzip();
+        let revision = revision(&documents, &self.digested)?;
+        Ok(PolicySet { revision, policies, network: self.network, warnings: self.warnings, scopes: ArcSwap::default() })
+    }
+}
+
 /// The JSON schema of policy documents.
 pub fn schema() -> serde_json::Value {
     crate::document::schema::<WarehousePolicy>()
 }
 
-/// Hashes the documents as they serialize: whatever decides, in one order.
-fn revision(documents: &[WarehousePolicy]) -> Result<Arc<str>, Vec<Problem>> {
-    let content = serde_json::to_vec(documents).map_err(|error| {
-        vec![Problem { file: "policies".to_owned(), path: String::new(), message: format!("no digest can be made: {error}") }]
-    })?;
-    let hash = digest::digest(&digest::SHA256, &content);
+/// Hashes the documents as they serialize: whatever decides, in one order. A set without Cilium's documents has the digest
+/// of its own alone.
+fn revision(documents: &[WarehousePolicy], cilium: &BTreeMap<Arc<str>, serde_json::Value>) -> Result<Arc<str>, Vec<Problem>> {
+    let mut content = written_out("policies", &documents)?.to_string();
+    if !cilium.is_empty() {
+        content.push_str(&written_out("policies", &cilium.values().collect::<Vec<_>>())?.to_string());
+    }
+    let hash = digest::digest(&digest::SHA256, content.as_bytes());
     let hex: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("sha256:{hex}").into())
+}
+
+fn written_out(file: &str, documents: &impl Serialize) -> Result<serde_json::Value, Vec<Problem>> {
+    serde_json::to_value(documents)
+        .map_err(|error| vec![Problem { file: file.to_owned(), path: String::new(), message: format!("no digest can be made: {error}") }])
 }

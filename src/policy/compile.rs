@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use crate::document::Problem;
 
-use super::document::{Egress, FqdnSelector, Kind, PortProtocol, PortRule, SqlRule, WarehousePolicy};
+use super::document::{Egress, Kind, PortRule, Rules, SqlRule, WarehousePolicy};
 use super::entry::{Entry, Subject};
+use super::grammar::{HttpRule, Port, PortProtocol, Protocol};
+use super::http;
 use super::pattern::{Dotted, FunctionGlob, Glob, Host, TableGlob};
+use super::peer::{PeerSelector, Peers};
+use super::port::PortMatch;
+use super::problems::Problems;
 use super::selector::Selector;
 use super::{Mode, RuleRef, Summary};
 
@@ -28,12 +33,16 @@ pub(super) struct Policy {
 pub(super) struct Reach {
     /// `spec.egress[0].toPorts[0]`, or `spec.egress[0]` where the rule has no `toPorts`.
     pub(super) rule: RuleRef,
-    /// `None` is any host.
-    pub(super) hosts: Option<Vec<Host>>,
-    /// Inclusive ranges; `None` is any port.
-    pub(super) ports: Option<Vec<(u16, u16)>>,
-    /// `None` where the rule says nothing about statements.
+    pub(super) side: Side,
+    pub(super) peers: Peers,
+    /// `None` is any port.
+    pub(super) ports: Option<Vec<PortMatch>>,
+    /// `None` is any name.
+    pub(super) server_names: Option<Vec<Host>>,
+    /// `None` where the rule has no `rules`, and so says nothing about statements and requests.
     pub(super) sql: Option<Vec<SqlEntry>>,
+    /// Requests, each with its place.
+    pub(super) http: Vec<(RuleRef, Arc<http::Rule>)>,
 }
 
 /// An entry of `rules.sql`, and where it stands.
@@ -68,7 +77,7 @@ impl Policy {
 
 /// Whether a rule allows or denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Allow,
     Deny,
 }
@@ -78,7 +87,8 @@ enum Side {
 /// # Errors
 /// Every problem that its schema cannot know.
 pub(super) fn compile(file: &str, written: &WarehousePolicy) -> Result<Policy, Vec<Problem>> {
-    let mut problems = Problems { file, found: Vec::new() };
+    let mut compiler = Compiler { problems: Problems::of(file) };
+    let problems = &mut compiler.problems;
     let namespace = match (written.kind, &written.metadata.namespace) {
         (Kind::WarehousePolicy, namespace) => Some(namespace.clone().unwrap_or_else(|| "default".to_owned())),
         (Kind::ClusterWarehousePolicy, None) => None,
@@ -91,33 +101,26 @@ pub(super) fn compile(file: &str, written: &WarehousePolicy) -> Result<Policy, V
         Some(namespace) => format!("{namespace}/{}", written.metadata.name).into(),
         None => written.metadata.name.as_str().into(),
     };
-    let selector = Selector::compile(&written.spec.endpoint_selector).map_err(|found| {
-        for (path, message) in found {
-            problems.add(&format!("spec.endpointSelector.{path}"), message);
-        }
-    });
-    let allow = problems.side(&name, Side::Allow, &written.spec.egress);
-    let deny = problems.side(&name, Side::Deny, &written.spec.egress_deny);
-    match selector {
-        Ok(selector) if problems.found.is_empty() => Ok(Policy { name, namespace, mode: written.spec.mode, selector, allow, deny }),
-        Ok(_) | Err(()) => Err(problems.found),
+    for (path, message) in Selector::unknown_here(&written.spec.endpoint_selector) {
+        problems.add(&format!("spec.endpointSelector.{path}"), message);
+    }
+    let selector = problems.selector("spec.endpointSelector", &written.spec.endpoint_selector);
+    let allow = compiler.side(&name, Side::Allow, &written.spec.egress);
+    let deny = compiler.side(&name, Side::Deny, &written.spec.egress_deny);
+    let found = compiler.problems.found;
+    match selector.filter(|_| found.is_empty()) {
+        Some(selector) => Ok(Policy { name, namespace, mode: written.spec.mode, selector, allow, deny }),
+        None => Err(found),
     }
 }
 
-/// Collects problems on the way.
-struct Problems<'f> {
-    file: &'f str,
-    found: Vec<Problem>,
+struct Compiler<'f> {
+    problems: Problems<'f>,
 }
 
-impl Problems<'_> {
+impl Compiler<'_> {
     fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.found.push(Problem { file: self.file.to_owned(), path: path.to_owned(), message: message.into() });
-    }
-
-    /// Keeps what compiles, and notes why the rest does not.
-    fn keep<T>(&mut self, path: &str, compiled: Result<T, String>) -> Option<T> {
-        compiled.map_err(|why| self.add(path, why)).ok()
+        self.problems.add(path, message);
     }
 
     fn side(&mut self, policy: &Arc<str>, side: Side, rules: &[Egress]) -> Vec<Reach> {
@@ -128,70 +131,109 @@ impl Problems<'_> {
         let mut reaches = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             let path = format!("spec.{key}[{index}]");
-            if rule.to_fqdns.is_none() && rule.to_ports.is_none() {
-                self.add(&path, "an empty rule selects nothing; name hosts under `toFQDNs` or ports under `toPorts`");
-            }
-            if side == Side::Deny && rule.to_fqdns.as_ref().is_some_and(Vec::is_empty) {
-                self.add(&format!("{path}.toFQDNs"), "an empty list selects no host, so the rule would deny nothing");
-            }
-            let hosts = rule.to_fqdns.as_ref().map(|selectors| self.hosts(&path, selectors));
+            let peers = self.peers(&path, side, rule);
             let Some(port_rules) = &rule.to_ports else {
+                if matches!(peers, Peers::Anyone) {
+                    self.add(&path, "an empty rule selects nothing; name hosts under `toFQDNs` or ports under `toPorts`");
+                }
                 let rule = RuleRef { policy: Arc::clone(policy), path: path.into() };
-                reaches.push(Reach { rule, hosts, ports: None, sql: None });
+                reaches.push(Reach { rule, side, peers, ports: None, server_names: None, sql: None, http: Vec::new() });
                 continue;
             };
             for (index, port_rule) in port_rules.iter().enumerate() {
                 let rule = RuleRef { policy: Arc::clone(policy), path: format!("{path}.toPorts[{index}]").into() };
-                reaches.push(self.reach(rule, side, hosts.clone(), port_rule));
+                reaches.push(self.reach(rule, side, peers.clone(), port_rule));
             }
         }
         reaches
     }
 
-    fn hosts(&mut self, path: &str, selectors: &[FqdnSelector]) -> Vec<Host> {
-        let mut hosts = Vec::new();
-        for (index, selector) in selectors.iter().enumerate() {
-            let path = format!("{path}.toFQDNs[{index}]");
-            let compiled = match (&selector.match_name, &selector.match_pattern) {
-                (Some(name), None) => self.keep(&format!("{path}.matchName"), Host::name(name)),
-                (None, Some(pattern)) => self.keep(&format!("{path}.matchPattern"), Host::pattern(pattern)),
-                (Some(_), Some(_)) | (None, None) => {
-                    self.add(&path, "expected exactly one of `matchName` and `matchPattern`");
-                    None
-                }
-            };
-            hosts.extend(compiled);
+    fn peers(&mut self, path: &str, side: Side, rule: &Egress) -> Peers {
+        let keys = [("toFQDNs", rule.to_fqdns.is_some()), ("toCIDR", rule.to_cidr.is_some()), ("toCIDRSet", rule.to_cidr_set.is_some())];
+        let given: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+        self.problems.one_kind(path, &given);
+        if given.is_empty() {
+            return Peers::Anyone;
         }
-        hosts
+        if side == Side::Deny && rule.to_fqdns.as_ref().is_some_and(Vec::is_empty) {
+            self.add(&format!("{path}.toFQDNs"), "an empty list selects no host, so the rule would deny nothing");
+        }
+        let (cidr, cidr_set) = (rule.to_cidr.as_deref().unwrap_or_default(), rule.to_cidr_set.as_deref().unwrap_or_default());
+        let mut selectors = self.problems.blocks(path, cidr, cidr_set);
+        if selectors.contains(&PeerSelector::Groups) {
+            self.add(&format!("{path}.toCIDRSet"), "a group of addresses is known to Cilium alone; write its blocks under `cidr`");
+        }
+        let names = self.problems.names(&format!("{path}.toFQDNs"), rule.to_fqdns.as_deref().unwrap_or_default());
+        selectors.extend(names.into_iter().map(PeerSelector::Fqdn));
+        Peers::Each(selectors)
     }
 
-    fn reach(&mut self, rule: RuleRef, side: Side, hosts: Option<Vec<Host>>, written: &PortRule) -> Reach {
+    fn reach(&mut self, rule: RuleRef, side: Side, peers: Peers, written: &PortRule) -> Reach {
         let ports = written.ports.as_ref().map(|ports| self.ports(&rule.path, ports));
-        let sql = written.rules.as_ref().map(|rules| {
-            if side == Side::Deny && rules.sql.is_empty() {
-                self.add(&format!("{}.rules.sql", rule.path), "an empty list denies nothing; leave `rules` out to deny every statement");
+        let server_names = written.server_names.as_ref().map(|names| self.problems.server_names(&rule.path, names));
+        let mut http = Vec::new();
+        if let Some(written) = written.rules.as_ref().and_then(|rules| rules.http.as_ref()) {
+            self.check_http(&rule.path, side, written);
+            for (index, compiled) in self.problems.http(&rule.path, written).into_iter().enumerate() {
+                let path = format!("{}.rules.http[{index}]", rule.path).into();
+                http.push((RuleRef { policy: Arc::clone(&rule.policy), path }, Arc::new(compiled)));
             }
-            let mut entries = Vec::new();
-            for (index, sql) in rules.sql.iter().enumerate() {
-                let path = format!("{}.rules.sql[{index}]", rule.path);
-                let entry = Arc::new(self.entry(&path, sql));
-                entries.push(SqlEntry { rule: RuleRef { policy: Arc::clone(&rule.policy), path: path.into() }, entry });
-            }
-            entries
-        });
-        Reach { rule, hosts, ports, sql }
+        }
+        let sql = written.rules.as_ref().map(|rules| self.sql(&rule, side, rules));
+        Reach { rule, side, peers, ports, server_names, sql, http }
     }
 
-    fn ports(&mut self, path: &str, written: &[PortProtocol]) -> Vec<(u16, u16)> {
-        let mut ranges = Vec::new();
-        for (index, port) in written.iter().enumerate() {
-            let (first, last) = (port.port.0, port.end_port.unwrap_or(port.port.0));
-            if last < first {
-                self.add(&format!("{path}.ports[{index}].endPort"), "expected a port that is not below `port`");
-            }
-            ranges.push((first, last));
+    fn sql(&mut self, rule: &RuleRef, side: Side, written: &Rules) -> Vec<SqlEntry> {
+        if written.sql.is_none() && written.http.is_none() {
+            self.add(&format!("{}.rules", rule.path), "missing key `sql`, or `http` at warehouses that speak HTTP");
         }
-        ranges
+        if side == Side::Deny && written.sql.as_ref().is_some_and(Vec::is_empty) {
+            self.add(&format!("{}.rules.sql", rule.path), "an empty list denies nothing; leave `rules` out to deny every statement");
+        }
+        let mut entries = Vec::new();
+        for (index, sql) in written.sql.iter().flatten().enumerate() {
+            let path = format!("{}.rules.sql[{index}]", rule.path);
+            let entry = Arc::new(self.entry(&path, sql));
+            entries.push(SqlEntry { rule: RuleRef { policy: Arc::clone(&rule.policy), path: path.into() }, entry });
+        }
+        entries
+    }
+
+    /// Headers pass as they are, so nothing may ask for a change; and secrets are not read.
+    fn check_http(&mut self, path: &str, side: Side, written: &[HttpRule]) {
+        if side == Side::Deny && written.is_empty() {
+            self.add(&format!("{path}.rules.http"), "an empty list denies nothing; leave `rules` out to deny every request");
+        }
+        for (index, rule) in written.iter().enumerate() {
+            for (at, header) in rule.header_matches.iter().enumerate() {
+                let path = format!("{path}.rules.http[{index}].headerMatches[{at}]");
+                if header.mismatch.is_some() {
+                    self.add(
+                        &format!("{path}.mismatch"),
+                        "no header is changed on the way; leave it out, and the rule asks for the header",
+                    );
+                }
+                if header.secret.is_some() {
+                    self.add(&format!("{path}.secret"), "secrets are not read by policies; write the `value`, or ask for the header alone");
+                }
+            }
+        }
+    }
+
+    /// Warehouses speak TCP, and what a pod calls its ports is not known.
+    fn ports(&mut self, path: &str, written: &[PortProtocol]) -> Vec<PortMatch> {
+        for (index, port) in written.iter().enumerate() {
+            let path = format!("{path}.ports[{index}]");
+            match port.port {
+                Port::Number(0) => self.add(&format!("{path}.port"), "expected 1 or more; leave `ports` out for any port"),
+                Port::Named(_) => self.add(&format!("{path}.port"), "the names of ports are not known here; write the number"),
+                Port::Number(_) => {}
+            }
+            if !matches!(port.protocol, None | Some(Protocol::Tcp | Protocol::Any)) {
+                self.add(&format!("{path}.protocol"), "warehouses speak TCP; write `TCP` or `ANY`");
+            }
+        }
+        self.problems.ports(path, written)
     }
 
     fn entry(&mut self, path: &str, written: &SqlRule) -> Entry {
@@ -219,7 +261,7 @@ impl Problems<'_> {
         let patterns = written.as_ref()?;
         let mut compiled = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
-            compiled.extend(self.keep(&format!("{path}.{key}[{index}]"), parse(pattern)));
+            compiled.extend(self.problems.keep(&format!("{path}.{key}[{index}]"), parse(pattern)));
         }
         Some(compiled)
     }

@@ -8,10 +8,15 @@ use crate::identity::Principal;
 use crate::sql::{Effect, Signals};
 use crate::target::Target;
 
-use super::compile::{Policy, Reach, SqlEntry};
+use super::compile::{Policy, Reach, Side, SqlEntry};
 use super::entry::{Miss, Reading};
+use super::http::{self, HttpRequest};
 use super::index::Index;
+use super::network::{NetworkDecision, NetworkPolicySet, NetworkRequest, Transport};
+use super::peer::Peer;
 use super::phrase::Phrase;
+use super::port::PortMatch;
+use super::truth::Truth;
 use super::{AccessRequest, Denial, Mode, RuleRef, Verdict};
 
 /// The one rule that stands in no policy: a principal may cancel and end its own sessions. dbt does so on an interrupt, from
@@ -28,6 +33,8 @@ pub(super) struct Scope {
     selected: bool,
     /// Some policy in enforce mode does.
     enforced: bool,
+    /// What Cilium's documents say about the connection.
+    network: NetworkDecision,
     /// The first rule that reaches the target, and the entries of all that do.
     allow: Rules,
     /// The same for `egressDeny` of policies that enforce; here the first rule is the first without entries.
@@ -48,6 +55,8 @@ struct Workload {
 struct Rules {
     connection: Option<RuleRef>,
     effects: Index,
+    /// `None` matches every request.
+    requests: Vec<(RuleRef, Option<Arc<http::Rule>>)>,
 }
 
 /// What became of one question: a connection or an effect.
@@ -68,6 +77,15 @@ pub(super) enum Refusal<'p> {
     NoneAllows,
     /// This deny rule.
     Rule(&'p RuleRef),
+    /// Cilium's documents.
+    Network(&'p NetworkDecision),
+}
+
+/// The connection to a target, as Cilium sees it. The kinds of warehouse so far speak PostgreSQL, which begins without TLS, so
+/// that no server name is seen.
+pub(super) fn connection<'a>(principal: &'a Principal, target: &'a Target, peer: Peer<'a>) -> NetworkRequest<'a> {
+    let transport = Transport::Tcp;
+    NetworkRequest { workload: principal, peer, port: target.port, transport, server_name: None, http: None, dns: None }
 }
 
 /// Why a policy does not select a principal.
@@ -82,10 +100,12 @@ pub(super) enum Unselected<'p> {
 /// Why a rule does not reach a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreached {
-    /// No selector of `toFQDNs` matches the host.
+    /// Nothing under `toFQDNs`, `toCIDR` or `toCIDRSet` matches the host.
     Host,
-    /// No range of `ports` holds the port.
+    /// Nothing under `ports` holds the port.
     Port,
+    /// Nothing under `serverNames` matches the host, which is what TLS verifies.
+    ServerName,
 }
 
 impl Policy {
@@ -102,24 +122,33 @@ impl Policy {
 }
 
 impl Reach {
-    /// Does the rule reach the target?
+    /// Does the rule reach the target? Where that depends on the address behind a name, a deny rule does, and no other.
     ///
     /// # Errors
     /// Why not.
     pub(super) fn reaches(&self, target: &Target) -> Result<(), Unreached> {
-        if !self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|host| host.matches(&target.host))) {
+        let least = match self.side {
+            Side::Allow => Truth::Yes,
+            Side::Deny => Truth::Address,
+        };
+        let peer = Peer::Outside { name: Some(&target.host), address: target.host.parse().ok() };
+        if self.peers.hold(&peer) < least {
             return Err(Unreached::Host);
         }
-        match self.ports.as_ref().is_none_or(|ranges| ranges.iter().any(|(first, last)| (*first..=*last).contains(&target.port))) {
+        let holds = |port: &PortMatch| port.holds(target.port, Transport::Tcp, &peer) == Truth::Yes;
+        if !self.ports.as_ref().is_none_or(|ports| ports.iter().any(holds)) {
+            return Err(Unreached::Port);
+        }
+        match self.server_names.as_ref().is_none_or(|names| names.iter().any(|name| name.matches(&target.host))) {
             true => Ok(()),
-            false => Err(Unreached::Port),
+            false => Err(Unreached::ServerName),
         }
     }
 }
 
 impl Scope {
     /// One pass over all policies; every decision after it looks only at what was found.
-    pub(super) fn new(policies: &[Policy], principal: &Principal, target: &Target) -> Self {
+    pub(super) fn new(policies: &[Policy], network: &NetworkPolicySet, principal: &Principal, target: &Target) -> Self {
         let selecting: Vec<&Policy> = policies.iter().filter(|policy| policy.selects(principal).is_ok()).collect();
         let of = |mode| selecting.iter().copied().filter(move |policy| policy.mode == mode);
         let reaches = |reach: &&Reach| reach.reaches(target).is_ok();
@@ -133,6 +162,7 @@ impl Scope {
             port: target.port,
             selected: !selecting.is_empty(),
             enforced: of(Mode::Enforce).next().is_some(),
+            network: network.decide(&connection(principal, target, Peer::of_host(&target.host))),
             allow: Rules::allowing(selecting.iter().flat_map(|policy| &policy.allow).filter(reaches)),
             forbid: Rules::denying(of(Mode::Enforce).flat_map(|policy| &policy.deny).filter(reaches)),
             would_forbid: Rules::denying(of(Mode::Observe).flat_map(|policy| &policy.deny).filter(reaches)),
@@ -149,8 +179,12 @@ impl Scope {
             && *labels == principal.labels
     }
 
-    /// May the connection itself be made? Only deny rules without `rules` forbid it.
+    /// May the connection itself be made? Cilium's documents may forbid it, and deny rules without `rules`.
     pub(super) fn connection(&self) -> Answer<'_> {
+        if self.network.is_denied() {
+            let (rule, refusal) = (self.network.rule.as_ref(), Some(Refusal::Network(&self.network)));
+            return Answer { verdict: Verdict::Denied, rule, refusal };
+        }
         self.answer(|| self.allow.connection.as_ref(), |rules| rules.connection.as_ref())
     }
 
@@ -158,6 +192,11 @@ impl Scope {
     pub(super) fn effect(&self, effect: &Effect, request: &AccessRequest<'_>) -> Answer<'_> {
         let allowed = || self.allow.effects.first_match(effect, request, Reading::Certain).or_else(|| built_in(effect));
         self.answer(allowed, |rules| rules.effects.first_match(effect, request, Reading::Possible))
+    }
+
+    /// May the request be made?
+    pub(super) fn request(&self, request: &HttpRequest<'_>) -> Answer<'_> {
+        self.answer(|| self.allow.request(request), |rules| rules.request(request))
     }
 
     /// A deny rule of an enforcing policy wins over everything; one of an observing policy only where the rest allows.
@@ -182,10 +221,18 @@ impl Scope {
 }
 
 impl Rules {
+    /// The first rule that matches the request.
+    fn request(&self, request: &HttpRequest<'_>) -> Option<&RuleRef> {
+        let matches = |rule: &Option<Arc<http::Rule>>| rule.as_ref().is_none_or(|rule| rule.matches(request).is_some());
+        self.requests.iter().find(|(_, rule)| matches(rule)).map(|(rule, _)| rule)
+    }
+
     /// Rules of `egress`: each allows the connection, and the statements that its entries match.
     fn allowing<'p>(reaches: impl Iterator<Item = &'p Reach> + Clone) -> Self {
         let entries = reaches.clone().filter_map(|reach| reach.sql.as_deref()).flatten();
+        let requests = reaches.clone().flat_map(|reach| &reach.http).map(|(rule, http)| (rule.clone(), Some(Arc::clone(http)))).collect();
         Self {
+            requests,
             connection: reaches.map(|reach| reach.rule.clone()).next(),
             effects: Index::new(entries.map(|entry| (entry.rule.clone(), Arc::clone(&entry.entry))).collect()),
         }
@@ -193,15 +240,19 @@ impl Rules {
 
     /// Rules of `egressDeny`: one without entries forbids the connection and every statement.
     fn denying<'p>(reaches: impl Iterator<Item = &'p Reach> + Clone) -> Self {
-        let mut entries = Vec::new();
+        let (mut entries, mut requests) = (Vec::new(), Vec::new());
         for reach in reaches.clone() {
+            requests.extend(reach.http.iter().map(|(rule, http)| (rule.clone(), Some(Arc::clone(http)))));
             match &reach.sql {
-                None => entries.push((reach.rule.clone(), Arc::default())),
+                None => {
+                    entries.push((reach.rule.clone(), Arc::default()));
+                    requests.push((reach.rule.clone(), None));
+                }
                 Some(sql) => entries.extend(sql.iter().map(|entry| (entry.rule.clone(), Arc::clone(&entry.entry)))),
             }
         }
         let mut whole = reaches.filter(|reach| reach.sql.is_none());
-        Self { connection: whole.next().map(|reach| reach.rule.clone()), effects: Index::new(entries) }
+        Self { connection: whole.next().map(|reach| reach.rule.clone()), effects: Index::new(entries), requests }
     }
 }
 
@@ -234,6 +285,7 @@ impl Refusal<'_> {
             }
             Self::NoneAllows => Denial { reason: asked.reason_without_rule(), sentence: format!("no rule allows {asked}") },
             Self::Rule(rule) => Denial { reason: Reason::PolicyDenyRule, sentence: format!("deny rule {rule} forbids {asked}") },
+            Self::Network(decision) => Denial { reason: Reason::NetworkPolicyDenied, sentence: format!("{decision} {asked}") },
         }
     }
 }

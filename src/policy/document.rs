@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Mode;
+use super::grammar::{CidrRule, EndpointSelector, FqdnSelector, HttpRule, PortProtocol};
 
 /// One policy document.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -75,38 +76,6 @@ pub(super) struct Spec {
     pub(super) egress_deny: Vec<Egress>,
 }
 
-/// Labels that a workload must have; all of them must match.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct EndpointSelector {
-    /// Labels and their exact values.
-    #[serde(default)]
-    pub(super) match_labels: BTreeMap<String, String>,
-    /// Conditions on single labels.
-    #[serde(default)]
-    pub(super) match_expressions: Vec<MatchExpression>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MatchExpression {
-    /// The label's key, with or without `any:` or `k8s:`.
-    pub(super) key: String,
-    /// What must hold of it.
-    pub(super) operator: Operator,
-    /// For `In` and `NotIn`.
-    #[serde(default)]
-    pub(super) values: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(super) enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
-
 /// Hosts, ports and statements that belong together.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,22 +84,19 @@ pub(super) struct Egress {
     /// (Cilium reads an empty list as any host.)
     #[serde(rename = "toFQDNs")]
     pub(super) to_fqdns: Option<Vec<FqdnSelector>>,
+    /// The addresses of the warehouse, where the target is configured by its address. One that is configured by a name is
+    /// in no block for `egress`, and in any for `egressDeny`.
+    #[serde(rename = "toCIDR")]
+    #[schemars(length(min = 1))]
+    pub(super) to_cidr: Option<Vec<String>>,
+    /// The same, without some addresses.
+    #[serde(rename = "toCIDRSet")]
+    #[schemars(length(min = 1))]
+    pub(super) to_cidr_set: Option<Vec<CidrRule>>,
     /// The ports, and what may be said there; any port where left out.
     #[serde(rename = "toPorts")]
     #[schemars(length(min = 1))]
     pub(super) to_ports: Option<Vec<PortRule>>,
-}
-
-/// Exactly one of the two keys.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct FqdnSelector {
-    /// The whole name or address.
-    #[schemars(length(min = 1, max = 255))]
-    pub(super) match_name: Option<String>,
-    /// A name where `*` stands for any part of one label, and a leading `**.` for one or more labels.
-    #[schemars(length(min = 1, max = 255))]
-    pub(super) match_pattern: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -139,40 +105,21 @@ pub(super) struct PortRule {
     /// Any port where left out.
     #[schemars(length(min = 1, max = 40))]
     pub(super) ports: Option<Vec<PortProtocol>>,
+    /// The names that TLS to the warehouse may be verified for; any where left out.
+    #[serde(rename = "serverNames")]
+    #[schemars(length(min = 1))]
+    pub(super) server_names: Option<Vec<String>>,
     /// Which statements. Where left out, `egress` allows the connection and no statement, `egressDeny` denies all.
     pub(super) rules: Option<Rules>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct PortProtocol {
-    /// The port, or the first of a range.
-    pub(super) port: Port,
-    /// The last port of a range.
-    #[schemars(range(min = 1))]
-    pub(super) end_port: Option<u16>,
-    /// Warehouses speak TCP.
-    #[serde(default)]
-    pub(super) protocol: Protocol,
-}
-
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum Protocol {
-    #[default]
-    Tcp,
-    Any,
-}
-
-/// A port as a number or, as Cilium writes it, a string.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Port(pub(super) u16);
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
     /// The statements: one entry must match each effect. `[{}]` matches every statement, `[]` none.
-    pub(super) sql: Vec<SqlRule>,
+    pub(super) sql: Option<Vec<SqlRule>>,
+    /// The requests, at warehouses that speak HTTP: one entry must match. `[{}]` matches every request, `[]` none.
+    pub(super) http: Option<Vec<HttpRule>>,
 }
 
 /// Effects of statements. Every key given must match, and no keys match every effect,
@@ -250,35 +197,3 @@ macro_rules! vocabulary {
 
 vocabulary!(ActionWord, crate::sql::Action);
 vocabulary!(OpaqueWord, crate::sql::OpaqueClass);
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u16),
-            Text(String),
-        }
-        let port = match Written::deserialize(deserializer)? {
-            Written::Number(port) => Some(port),
-            Written::Text(text) => text.parse().ok(),
-        };
-        port.filter(|port| *port > 0).map(Self).ok_or_else(|| serde::de::Error::custom("expected a port from 1 to 65535"))
-    }
-}
-
-impl JsonSchema for Port {
-    fn schema_name() -> Cow<'static, str> {
-        "Port".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        const TO_65535: &str = "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
-        json_schema!({
-            "anyOf": [
-                { "type": "integer", "minimum": 1, "maximum": 65535 },
-                { "type": "string", "pattern": TO_65535, "x-expected": "a port from 1 to 65535" },
-            ]
-        })
-    }
-}

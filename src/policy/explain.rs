@@ -5,23 +5,29 @@ use std::fmt;
 use crate::sql::{Effect, Signals};
 
 use super::compile::{Policy, Reach, SqlEntry};
-use super::decide::{Unreached, Unselected};
+use super::decide::{Unreached, Unselected, connection};
 use super::entry::{Miss, Reading};
+use super::network::NetworkDecision;
+use super::peer::Peer;
 use super::phrase::Phrase;
-use super::{AccessRequest, Decision, Verdict};
+use super::{AccessRequest, Decision, PolicySet, Verdict};
 
 /// A decision and how it came about; `Display` is the report.
 #[derive(Debug)]
 pub struct Explanation<'a> {
     policies: &'a [Policy],
+    network: Option<NetworkDecision>,
     request: AccessRequest<'a>,
     decision: Decision,
 }
 
 impl<'a> Explanation<'a> {
     /// Explains a decision over the policies that made it.
-    pub(super) fn new(policies: &'a [Policy], request: AccessRequest<'a>, decision: Decision) -> Self {
-        Self { policies, request, decision }
+    pub(super) fn new(set: &'a PolicySet, request: AccessRequest<'a>, decision: Decision) -> Self {
+        let AccessRequest { principal, target, .. } = request;
+        let network = set.network.summaries().next().is_some();
+        let network = network.then(|| set.network.decide(&connection(principal, target, Peer::of_host(&target.host))));
+        Self { policies: &set.policies, network, request, decision }
     }
 
     /// What was decided.
@@ -43,7 +49,11 @@ impl<'a> Explanation<'a> {
             Some(schema) => writeln!(f, "           unqualified names are in schema {schema}")?,
             None => writeln!(f, "           unqualified names are not resolved; to allow them, a rule must say any schema")?,
         }
-        writeln!(f, "policies   {} in force, {}", self.policies.len(), self.decision.revision)
+        writeln!(f, "policies   {} in force, {}", self.policies.len(), self.decision.revision)?;
+        match &self.network {
+            Some(network) => writeln!(f, "cilium     {network} {}", Phrase::Connection(target)),
+            None => Ok(()),
+        }
     }
 
     fn write_policy(&self, f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
@@ -63,8 +73,9 @@ impl<'a> Explanation<'a> {
     fn write_reach(&self, f: &mut fmt::Formatter<'_>, reach: &Reach) -> fmt::Result {
         write!(f, "  {} ", reach.rule.path)?;
         match reach.reaches(self.request.target) {
-            Err(Unreached::Host) => writeln!(f, "does not reach the target: toFQDNs does not match the host"),
+            Err(Unreached::Host) => writeln!(f, "does not reach the target: its hosts do not match"),
             Err(Unreached::Port) => writeln!(f, "does not reach the target: ports does not match"),
+            Err(Unreached::ServerName) => writeln!(f, "does not reach the target: serverNames does not match the host"),
             Ok(()) => writeln!(f, "reaches the target"),
         }
     }

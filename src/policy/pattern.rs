@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::grammar::FqdnSelector;
+
 /// A glob on one identifier: `*` stands for any run of characters, everything else for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Glob {
@@ -193,6 +195,18 @@ pub(super) enum Host {
 }
 
 impl Host {
+    /// Compiles an entry of `toFQDNs` or `rules.dns`.
+    ///
+    /// # Errors
+    /// The path below the entry, and what is wrong as a sentence.
+    pub(super) fn compile(written: &FqdnSelector) -> Result<Self, (&'static str, String)> {
+        match (&written.match_name, &written.match_pattern) {
+            (Some(name), None) => Self::name(name).map_err(|why| (".matchName", why)),
+            (None, Some(pattern)) => Self::pattern(pattern).map_err(|why| (".matchPattern", why)),
+            (Some(_), Some(_)) | (None, None) => Err(("", "expected exactly one of `matchName` and `matchPattern`".to_owned())),
+        }
+    }
+
     /// Compiles `matchName`.
     ///
     /// # Errors

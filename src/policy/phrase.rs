@@ -8,12 +8,14 @@ use crate::target::Target;
 
 use super::AccessRequest;
 use super::entry::schema_of;
+use super::http::HttpRequest;
 
 /// A connection or an effect, with every name as it was resolved.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phrase<'a> {
     Connection(&'a Target),
     Effect(&'a Effect, &'a AccessRequest<'a>),
+    Request(&'a HttpRequest<'a>, &'a Target),
 }
 
 impl Phrase<'_> {
@@ -22,6 +24,7 @@ impl Phrase<'_> {
         match self {
             Self::Effect(Effect::Opaque { .. }, _) => Reason::StatementOpaque,
             Self::Connection(_)
+            | Self::Request(..)
             | Self::Effect(Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. }, _) => {
                 Reason::PolicyDenied
             }
@@ -33,6 +36,8 @@ impl fmt::Display for Phrase<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(target) => write!(f, "a connection to {}:{}", target.host, target.port),
+            // A path can hold what nobody else should read.
+            Self::Request(request, target) => write!(f, "a {} request to {}:{}", Name(request.method), target.host, target.port),
             Self::Effect(Effect::Access { action, object, columns: _ }, request) => {
                 write!(f, "{} on ", action.as_str())?;
                 write_object(f, object, schema_of(object, request), request)

@@ -17,6 +17,7 @@ use crate::identity::Principal;
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
 use crate::target::Target;
 
+use super::http::HttpRequest;
 use super::{AccessRequest, Decision, Mode, PolicySet, Source, Verdict, schema};
 
 #[derive(Deserialize, JsonSchema)]
@@ -429,4 +430,69 @@ fn summaries_count_rules_and_entries() {
     let [summary] = set.summaries().try_into().unwrap();
     assert_eq!((&*summary.policy, summary.mode), ("a", Mode::Enforce));
     assert_eq!((summary.allow_rules, summary.deny_rules, summary.sql_entries), (1, 0, 2));
+}
+
+const CILIUM: &str = "
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: warehouses, namespace: demo}
+spec:
+  endpointSelector: {matchLabels: {app: dbt}}
+  egress:
+    - {toFQDNs: [{matchPattern: '**.example.com'}], toPorts: [{ports: [{port: '5432', protocol: TCP}]}]}
+    - {toCIDR: [192.0.2.0/24], toPorts: [{ports: [{port: '1'}]}]}
+  egressDeny:
+    - {toCIDR: [10.0.0.0/8]}
+";
+
+#[test]
+fn a_host_that_cilium_drops_is_denied_with_its_rule_before_any_statement() {
+    let set = parse("p", &format!("{}\n---{CILIUM}", minimal("all", "rules: {sql: [{}]}")));
+    let workload = Workload::default().principal();
+    let at = |host: &str, port| HostAndPort { host: host.to_owned(), port }.target();
+    let told = |host, port| printed(&set.admits(&workload, &at(host, port)));
+    assert_eq!(told("pg.eu.example.com", 5432), "allowed by all spec.egress[0].toPorts[0]");
+    assert_eq!(
+        told("pg.example.org", 5432),
+        "denied network-policy-denied: no rule of the Cilium policies that select this workload allows a connection to pg.example.org:5432"
+    );
+    assert_eq!(
+        told("10.0.0.7", 5432),
+        "denied network-policy-denied: CiliumNetworkPolicy demo/warehouses spec.egressDeny[0] denies a connection to 10.0.0.7:5432"
+    );
+    assert!(decide(&set, &["select raw.orders"]).starts_with("denied network-policy-denied"), "a session does not outlive its permission");
+    let elsewhere = Workload { labels: BTreeMap::new(), ..Workload::default() }.principal();
+    assert_eq!(printed(&set.admits(&elsewhere, &at("pg.example.org", 1))), "allowed by all spec.egress[0].toPorts[0]");
+    let addressed = |host: &str, port, address: &str| set.admits_address(&workload, &at(host, port), address.parse().unwrap()).verdict;
+    assert_eq!(addressed("pg.example.com", 5432, "203.0.113.1"), Verdict::Allowed);
+    assert_eq!(addressed("pg.example.com", 5432, "10.0.0.7"), Verdict::Denied);
+    assert_eq!(set.admits(&workload, &at("pg.example.org", 1)).verdict, Verdict::Allowed, "its address may be in the block");
+    assert_eq!(addressed("pg.example.org", 1, "192.0.2.1"), Verdict::Allowed);
+    assert_eq!(addressed("pg.example.org", 1, "198.51.100.1"), Verdict::Denied);
+    assert_eq!(set.summaries().len(), 2);
+}
+
+#[test]
+fn ciliums_documents_allow_nothing_that_a_warehouse_policy_does_not() {
+    let set = parse("p", CILIUM);
+    let target = HostAndPort { host: "pg.example.com".to_owned(), port: 5432 }.target();
+    assert!(printed(&set.admits(&Workload::default().principal(), &target)).starts_with("denied policy-none-selects"));
+}
+
+#[test]
+fn requests_are_held_against_http_rules_and_deny_wins() {
+    let rules = "rules: {http: [{method: GET}, {method: POST, path: /v1/statement}]}";
+    let deny = "{egressDeny: [{toPorts: [{rules: {http: [{path: /v1/kill.*}]}}]}]";
+    let text = minimal("a", rules).replace("{endpointSelector: {}", &format!("{deny}, endpointSelector: {{}}"));
+    let set = parse("p", &text);
+    let (workload, target) = (Workload::default().principal(), HostAndPort::default().target());
+    let told =
+        |method, path| printed(&set.admits_request(&workload, &target, &HttpRequest { method, path, host: "localhost", headers: &[] }));
+    assert_eq!(told("POST", "/v1/statement"), "allowed by a spec.egress[0].toPorts[0].rules.http[1]");
+    assert_eq!(
+        told("GET", "/v1/kill/1"),
+        "denied policy-deny-rule: deny rule a spec.egressDeny[0].toPorts[0].rules.http[0] forbids a GET request to localhost:5432"
+    );
+    assert_eq!(told("PUT", "/secret"), "denied policy-denied: no rule allows a PUT request to localhost:5432");
+    assert_eq!(decide(&set, &["select raw.orders"]), "denied policy-denied: no rule allows select on demo.raw.orders");
 }

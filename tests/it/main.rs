@@ -7,6 +7,7 @@ mod admin;
 mod attack;
 mod audit_disk;
 mod cancel;
+mod cilium;
 mod direct_tls;
 mod drain;
 mod identity;

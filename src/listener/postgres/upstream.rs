@@ -3,7 +3,7 @@
 //! Source: PostgreSQL 18 documentation, sections 54.2.1, 54.2.10 and 54.7.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,19 +90,23 @@ pub(super) fn unreachable(upstream: &Upstream, error: impl std::error::Error + S
     Fault::new(Reason::TargetUnreachable).about(upstream.target.name.clone()).because(error)
 }
 
+/// Says whether the target may be reached at an address; asked before anything is sent there.
+pub(super) type Admits<'a> = dyn Fn(IpAddr) -> Result<(), Fault> + Send + Sync + 'a;
+
 /// Connects and settles encryption; with a client certificate if the credential is one.
 ///
 /// # Errors
-/// `TargetUnreachable` or `TargetTls`.
-pub(super) async fn connect(upstream: &Upstream, credential: Option<&Credential>) -> Result<Stream, Fault> {
-    let connected = timeout(upstream.connect_timeout, connect_unbounded(upstream, credential)).await;
+/// `TargetUnreachable`, `TargetTls`, or what `admits` says of the address.
+pub(super) async fn connect(upstream: &Upstream, credential: Option<&Credential>, admits: &Admits<'_>) -> Result<Stream, Fault> {
+    let connected = timeout(upstream.connect_timeout, connect_unbounded(upstream, credential, admits)).await;
     connected.map_err(|elapsed| unreachable(upstream, elapsed))?
 }
 
-async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>) -> Result<Stream, Fault> {
+async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>, admits: &Admits<'_>) -> Result<Stream, Fault> {
     let target = &upstream.target;
     let unreachable = |error: std::io::Error| unreachable(upstream, error);
     let mut socket = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(unreachable)?;
+    admits(socket.peer_addr().map_err(unreachable)?.ip())?;
     socket.set_nodelay(true).map_err(unreachable)?;
     if upstream.tls.mode() == Mode::Disable {
         return Ok(Stream::Plain(socket));
@@ -139,8 +143,13 @@ async fn ask_for_tls(socket: &mut TcpStream, upstream: &Upstream) -> Result<(), 
 ///
 /// # Errors
 /// A fault of the target, or the server's own refusal. Not cancel safe: dropping it closes the connection.
-pub(super) async fn log_in(upstream: &Upstream, credential: &Credential, wish: &Wish<'_>) -> Result<Ready, LoginFailure> {
-    let stream = connect(upstream, Some(credential)).await?;
+pub(super) async fn log_in(
+    upstream: &Upstream,
+    credential: &Credential,
+    wish: &Wish<'_>,
+    admits: &Admits<'_>,
+) -> Result<Ready, LoginFailure> {
+    let stream = connect(upstream, Some(credential), admits).await?;
     match timeout(upstream.connect_timeout, converse(stream, upstream, credential, wish)).await {
         Ok(done) => done,
         Err(elapsed) => Err(unreachable(upstream, elapsed).into()),
