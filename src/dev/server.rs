@@ -12,6 +12,7 @@ use crate::dev::authority::{Authority, SigningError};
 use crate::dev::cluster::Cluster;
 use crate::dev::token_endpoint::{Refusal, TokenEndpoint};
 use crate::document::Span;
+use crate::fault::Reason;
 use crate::http_server::{Answer, json as json_answer, text};
 use crate::secret::Secret;
 
@@ -91,6 +92,9 @@ async fn sign(site: &Site, body: &[u8]) -> Answer {
     match site.token_endpoint.subject_of(&Secret::new(request.ott)).await {
         Ok(subject) if subject == site.subject => {}
         Ok(_) => return problem(StatusCode::FORBIDDEN, "the subject gets no certificates"),
+        Err(error) if error.reason == Reason::IssuerUnreachable => {
+            return problem(StatusCode::INTERNAL_SERVER_ERROR, "the token could not be verified");
+        }
         Err(error) => {
             tracing::info!(reason = error.reason.code(), "signing refused");
             return problem(StatusCode::UNAUTHORIZED, "the token is not accepted");
