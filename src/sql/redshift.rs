@@ -25,6 +25,10 @@ pub(super) fn analyze(text: &str, limits: &Limits) -> Analysis {
 
 /// Whether both read every name in the text alike.
 fn names_are_alike(text: &str) -> bool {
+    // pg_query (18.1.0) makes a slice of a null pointer where its scanner finds no token.
+    if text.bytes().all(is_space) {
+        return true;
+    }
     let Ok(tokens) = pg_query::scan_tokens(text) else { return false };
     // Keywords are short, and whatever else there is carries no name.
     let is_alike = |token: &ScanToken| match token.token() == Token::Ident {
@@ -32,6 +36,11 @@ fn names_are_alike(text: &str) -> bool {
         false => token.token() != Token::Uident,
     };
     tokens.iter().all(is_alike)
+}
+
+/// Whether the scanner skips the byte (`space` in PostgreSQL's scan.l).
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c')
 }
 
 fn name_of<'t>(text: &'t str, token: &ScanToken) -> Option<&'t str> {
@@ -66,6 +75,14 @@ mod tests {
             &format!("select '{}'", "a".repeat(200)),
         ] {
             assert!(is_judged_alike(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_token_has_no_names() {
+        for text in ["", " ", " \t\n\r\x0b\x0c"] {
+            assert!(is_judged_alike(text), "{text:?}");
+            assert_eq!(analyze(Dialect::Redshift, text, &Limits::default()).statements, []);
         }
     }
 

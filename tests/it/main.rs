@@ -7,6 +7,7 @@ mod admin;
 mod audit_disk;
 mod cancel;
 mod drain;
+mod fuzz_corpus;
 mod identity;
 mod limits;
 mod login;

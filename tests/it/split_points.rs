@@ -188,7 +188,9 @@ fn masked_records(lines: &[Line], overtaken: bool) -> Vec<Value> {
             continue;
         }
         let fields = without(line, &["session"]);
-        masked.push(json!({ "kind": line.kind, "fields": fields, "outcome": outcome.map(|line| without(line, &["attempt", "duration_us"])) }));
+        masked.push(
+            json!({ "kind": line.kind, "fields": fields, "outcome": outcome.map(|line| without(line, &["attempt", "duration_us"])) }),
+        );
     }
     let ended = lines.iter().find(|line| line.kind == "session-ended").unwrap();
     let mut end = without(ended, &["session", "duration_us"]);
@@ -285,7 +287,8 @@ fn extended() -> Vec<Script> {
             vec![
                 ([parse("s", "select $1::int"), describe(b"Ss\0"), sync()].concat(), "Z"),
                 (
-                    [message(b'B', b"\0s\0\0\0\0\x01\0\0\0\x0242\0\0"), describe(b"P\0"), execute(""), message(b'C', b"Ss\0"), sync()].concat(),
+                    [message(b'B', b"\0s\0\0\0\0\x01\0\0\0\x0242\0\0"), describe(b"P\0"), execute(""), message(b'C', b"Ss\0"), sync()]
+                        .concat(),
                     "Z",
                 ),
                 ([parse("", "select 'unnamed'"), message(b'H', b"")].concat(), "1"),
