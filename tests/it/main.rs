@@ -10,6 +10,7 @@ mod cancel;
 mod cilium;
 mod direct_tls;
 mod drain;
+mod fuzz_corpus;
 mod identity;
 mod limits;
 mod login;
