@@ -2,11 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/drivers/psql.sh tests/regress.sh \
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/drivers/psql.sh tests/regress.sh \
 	tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
@@ -49,6 +49,9 @@ test-regress: setup ## PostgreSQL's own test suites, directly and through the si
 test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/postgres18.sh
+
+test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
+	tests/crd.sh
 
 bench: setup ## The flows straight, through Tollhouse and through its peers, into target/bench; see benches/README.md
 	benches/setup.sh

@@ -4,6 +4,7 @@
 
 mod cidr;
 mod compile;
+pub mod crd;
 mod decide;
 mod document;
 mod entry;

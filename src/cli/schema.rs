@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use crate::{config, policy};
+use serde_json::json;
+
+use crate::config;
+use crate::policy::{self, crd};
 
 /// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
 #[derive(Args)]
@@ -21,6 +24,8 @@ enum Document {
     Config,
     /// WarehousePolicy and ClusterWarehousePolicy.
     Policy,
+    /// Both as CustomResourceDefinitions, for `kubectl apply -f -`.
+    Crd,
 }
 
 impl Command {
@@ -28,6 +33,10 @@ impl Command {
         let schema = match self.of {
             Document::Config => config::schema(),
             Document::Policy => policy::schema(),
+            Document::Crd => {
+                let items: Vec<_> = crd::definitions().into_iter().map(|(_, definition)| definition).collect();
+                json!({ "apiVersion": "v1", "kind": "List", "items": items })
+            }
         };
         writeln!(io::stdout().lock(), "{schema:#}")?;
         Ok(ExitCode::SUCCESS)

@@ -4,13 +4,12 @@
 //! `toPorts` must not be empty: left out it means "any", and an empty one would be read both ways.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Mode;
-use super::grammar::{CidrRule, EndpointSelector, FqdnSelector, HttpRule, PortProtocol};
+use super::grammar::{CidrRule, EndpointSelector, FqdnSelector, HttpRule, Metadata, PortProtocol};
 
 /// One policy document.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -37,23 +36,6 @@ pub(super) enum ApiVersion {
 pub(super) enum Kind {
     WarehousePolicy,
     ClusterWarehousePolicy,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Metadata {
-    /// Unique within the namespace.
-    #[schemars(length(min = 1, max = 253))]
-    pub(super) name: String,
-    /// The namespace whose workloads a WarehousePolicy selects (`default` where left out).
-    #[schemars(length(min = 1, max = 63))]
-    pub(super) namespace: Option<String>,
-    /// For other tools; decides nothing.
-    #[serde(default, rename = "labels", skip_serializing)]
-    pub(super) _labels: BTreeMap<String, String>,
-    /// For other tools; decides nothing.
-    #[serde(default, rename = "annotations", skip_serializing)]
-    pub(super) _annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

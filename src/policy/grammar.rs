@@ -5,6 +5,36 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What Kubernetes keeps about every object; name and namespace count, the rest decides nothing.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Metadata {
+    /// Unique within the namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub(super) name: String,
+    /// The namespace whose workloads the policy selects, if it belongs to one (`default` where left out).
+    #[schemars(length(min = 1, max = 63))]
+    pub(super) namespace: Option<String>,
+    #[serde(default, rename = "labels", skip_serializing)]
+    pub(super) _labels: BTreeMap<String, String>,
+    #[serde(default, rename = "annotations", skip_serializing)]
+    pub(super) _annotations: BTreeMap<String, String>,
+    #[serde(rename = "uid", skip_serializing)]
+    pub(super) _uid: Option<String>,
+    #[serde(rename = "resourceVersion", skip_serializing)]
+    pub(super) _resource_version: Option<String>,
+    #[serde(rename = "generation", skip_serializing)]
+    pub(super) _generation: Option<u64>,
+    #[serde(rename = "creationTimestamp", skip_serializing)]
+    pub(super) _creation_timestamp: Option<String>,
+    #[serde(rename = "managedFields", skip_serializing)]
+    pub(super) _managed_fields: Option<Vec<serde_json::Value>>,
+    #[serde(rename = "ownerReferences", skip_serializing)]
+    pub(super) _owner_references: Option<Vec<serde_json::Value>>,
+    #[serde(rename = "finalizers", skip_serializing)]
+    pub(super) _finalizers: Option<Vec<String>>,
+}
+
 /// Labels that must be there; all of them must match.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

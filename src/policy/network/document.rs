@@ -2,13 +2,11 @@
 //!
 //! Every key of the grammar is here. Those that a sidecar cannot judge say so; a key that is not here is a problem.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::policy::grammar::{CidrRule, EndpointSelector, FqdnSelector, HttpRule, PortProtocol, SecretReference};
+use crate::policy::grammar::{CidrRule, EndpointSelector, FqdnSelector, HttpRule, Metadata, PortProtocol, SecretReference};
 use crate::policy::peer::Entity;
 
 /// One policy document.
@@ -41,36 +39,6 @@ pub(super) enum ApiVersion {
 pub(super) enum Kind {
     CiliumNetworkPolicy,
     CiliumClusterwideNetworkPolicy,
-}
-
-/// What Kubernetes keeps about every object; name and namespace count, the rest decides nothing.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Metadata {
-    /// Unique within the namespace.
-    #[schemars(length(min = 1, max = 253))]
-    pub(super) name: String,
-    /// The namespace whose pods a CiliumNetworkPolicy selects (`default` where left out).
-    #[schemars(length(min = 1, max = 63))]
-    pub(super) namespace: Option<String>,
-    #[serde(default, rename = "labels", skip_serializing)]
-    pub(super) _labels: BTreeMap<String, String>,
-    #[serde(default, rename = "annotations", skip_serializing)]
-    pub(super) _annotations: BTreeMap<String, String>,
-    #[serde(rename = "uid", skip_serializing)]
-    pub(super) _uid: Option<String>,
-    #[serde(rename = "resourceVersion", skip_serializing)]
-    pub(super) _resource_version: Option<String>,
-    #[serde(rename = "generation", skip_serializing)]
-    pub(super) _generation: Option<u64>,
-    #[serde(rename = "creationTimestamp", skip_serializing)]
-    pub(super) _creation_timestamp: Option<String>,
-    #[serde(rename = "managedFields", skip_serializing)]
-    pub(super) _managed_fields: Option<Vec<Value>>,
-    #[serde(rename = "ownerReferences", skip_serializing)]
-    pub(super) _owner_references: Option<Vec<Value>>,
-    #[serde(rename = "finalizers", skip_serializing)]
-    pub(super) _finalizers: Option<Vec<String>>,
 }
 
 /// Whom a rule selects, and what they may reach.
