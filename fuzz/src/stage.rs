@@ -167,6 +167,7 @@ async fn listen(target: Arc<Target>, gate: Arc<Gate>, metrics: Arc<Metrics>, dra
         target: target.name.clone(),
         tls: None,
         authentication: Authentication::Trust,
+        cancel_on_disconnect: false,
     };
     let limits = Limits {
         message_size: Size(64 * 1024),
@@ -179,6 +180,8 @@ async fn listen(target: Arc<Target>, gate: Arc<Gate>, metrics: Arc<Metrics>, dra
         target: Arc::clone(&target),
         kind: &POSTGRESQL,
         role: "dbt_runner".to_owned(),
+        login_parameters: Default::default(),
+        negotiation: Default::default(),
         tls: tls::Client::new(&ClientSettings { mode: Mode::Disable, ..ClientSettings::default() }, Trust::Production).unwrap(),
         methods: vec![Method::None, Method::Password, Method::Md5, Method::ScramSha256],
         trust: Trust::Production,

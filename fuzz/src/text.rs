@@ -4,7 +4,8 @@ use std::thread;
 
 use pg_query::NodeRef;
 use tollhouse::policy::{AccessRequest, PolicySet, Source, Verdict};
-use tollhouse::sql::{Action, Analysis, Dialect, Effect, Limits, Object, ObjectKind, OpaqueClass, analyze};
+use tollhouse::sql::cache::Cache;
+use tollhouse::sql::{Action, Analysis, Dialect, Effect, Limits, Object, ObjectKind, OpaqueClass, Signals, analyze};
 use tollhouse::target::Target;
 
 use super::stage::{principal, rules};
@@ -21,6 +22,7 @@ pub(crate) fn sql(input: &[u8]) {
     let dialect = if first % 8 == 7 { Dialect::Redshift } else { Dialect::Postgres };
     let analysis = analyze(dialect, text, &LIMITS);
     assert_eq!(analysis, analyze(dialect, text, &LIMITS), "the same text means the same");
+    same_from_memory(dialect, text, &analysis);
     let effects: Vec<Effect> = effects(&analysis).cloned().collect();
     if effects.iter().any(is_beyond_limits) {
         return;
@@ -32,6 +34,31 @@ pub(crate) fn sql(input: &[u8]) {
             more_does_more(dialect, text, &effects);
         }
     }
+}
+
+/// A cache that has seen the text with other values says of it what it says alone.
+fn same_from_memory(dialect: Dialect, text: &str, analysis: &Analysis) {
+    let cache = Cache::new(16, 1024 * 1024);
+    for digit in ['3', '8'] {
+        let mut quotes = false;
+        let changed = text.chars().map(|character| match character {
+            '\'' => {
+                quotes = !quotes;
+                character
+            }
+            character if character.is_ascii_digit() => digit,
+            character if quotes && character.is_ascii_lowercase() => {
+                if digit == '3' {
+                    'x'
+                } else {
+                    'y'
+                }
+            }
+            character => character,
+        });
+        cache.analyze(dialect, &changed.collect::<String>(), &LIMITS);
+    }
+    assert_eq!(*cache.analyze(dialect, text, &LIMITS), *analysis, "values of other texts make no difference");
 }
 
 /// What of the text writes, by the parser's own tree; `None` if the parser does not accept it.
@@ -168,7 +195,7 @@ fn effects_asked_about() -> Vec<Vec<Effect>> {
         object: object(ObjectKind::Relation, schema, "orders"),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
     };
-    let call = Effect::Call { function: object(ObjectKind::Function, Some("pg_catalog"), "pg_sleep") };
+    let call = Effect::Call { function: object(ObjectKind::Function, Some("pg_catalog"), "pg_sleep"), signals: Signals::Unsaid };
     let opaque = Effect::Opaque { class: OpaqueClass::Do, detail: String::new() };
     vec![
         Vec::new(),
