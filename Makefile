@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/drivers/psql.sh tests/regress.sh \
-	tests/regress/kit.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
+	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS,
 test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
 	tests/crd.sh
 
+fuzz: ## Each fuzz target for FUZZ_SECONDS (60); KEEP=1 takes what was found worth keeping into the corpus
+	@tests/fuzz.sh
+
 bench: setup ## The flows straight, through Tollhouse and through its peers, into target/bench; see benches/README.md
 	benches/setup.sh
 	cargo build --release --locked
@@ -71,4 +74,4 @@ schema: ## Write the generated files anew (schemas, expected outputs of tests)
 
 clean: ## Remove what was built and installed here
 	cargo clean
-	rm -rf .cache
+	rm -rf .cache fuzz/target fuzz/artifacts

@@ -9,12 +9,7 @@ cd "$(dirname "$0")/.."
 export PATH=$PWD/.cache/cargo-fuzz/bin:$PATH
 
 seconds=${FUZZ_SECONDS:-60}
-version=0.13.2
 passed=0 failed=0
-
-if [[ $(cargo-fuzz --version 2>/dev/null) != "cargo-fuzz $version" ]]; then
-    cargo install cargo-fuzz --version "$version" --locked --quiet --root .cache/cargo-fuzz
-fi
 
 # binary TARGET: the program that cargo-fuzz has built.
 binary() {
@@ -24,9 +19,9 @@ binary() {
 # fuzz TARGET: new inputs go to .cache, so that a run leaves the repository as it was.
 fuzz() {
     local target=$1 found=.cache/fuzz/$1/corpus output=.cache/fuzz/$1/output
-    mkdir -p "$found" "fuzz/artifacts/$target"
+    mkdir -p "$found" "fuzz/artifacts/$target" "fuzz/cases/$target"
     if "$(binary "$target")" -max_total_time="$seconds" -timeout=30 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" \
-        "$found" "fuzz/corpus/$target" >"$output" 2>&1; then
+        "$found" "fuzz/corpus/$target" "fuzz/cases/$target" >"$output" 2>&1; then
         printf 'ok %-9s %s executions in %s s; coverage %s, %s inputs\n' "$target" \
             "$(sed -n 's/^stat::number_of_executed_units: *//p' "$output")" "$seconds" \
             "$(sed -nE 's/.* cov: ([0-9]+).*/\1/p' "$output" | tail -n 1)" "$(sed -nE 's/.* corp: ([0-9]+).*/\1/p' "$output" | tail -n 1)"
@@ -50,6 +45,7 @@ keep() {
     printf 'kept %s inputs of %s\n' "$(find "$kept" -type f | wc -l)" "$target"
 }
 
+tests/setup.sh fuzz
 mapfile -t targets < <(if [[ $# -gt 0 ]]; then printf '%s\n' "$@"; else cargo fuzz list; fi)
 cargo fuzz build --sanitizer none
 for target in "${targets[@]}"; do

@@ -3,10 +3,12 @@
 # Quiet and quick when everything is there.
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
+#        tests/setup.sh fuzz       also what `make fuzz` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 pgjdbc=org.postgresql:postgresql:42.7.8
+cargo_fuzz=0.13.2
 
 # Package, and the file or command that shows it is there. libclang is for the bindings of PostgreSQL's parser,
 # gcc, make and cmake for the C libraries that crates build; bzip2 and libpq-dev for PostgreSQL's own test suites.
@@ -22,6 +24,9 @@ needs=(
     "postgresql     file:/usr/lib/postgresql/*/bin/postgres"
     "python3-venv   module:ensurepip"
 )
+
+# libFuzzer is in C++.
+if [[ ${1-} == fuzz ]]; then needs+=("g++ command:g++"); fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -86,6 +91,9 @@ install_node() {
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
+# cargo-fuzz; in .cache, so that no other project's version is touched.
+install_fuzz() { cargo install cargo-fuzz --version "$cargo_fuzz" --locked --quiet --root .cache/cargo-fuzz; }
+
 # PostgreSQL's JDBC driver; Java runs the session from its source.
 install_java() {
     rm -rf .cache/java
@@ -116,8 +124,9 @@ case ${1-} in
         once go tests/drivers/go/*
         once java
         ;;
+    fuzz) once fuzz ;;
     *)
-        sed -n '4,5s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,6s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

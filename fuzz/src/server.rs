@@ -2,7 +2,7 @@
 //!
 //! Source: PostgreSQL 18 documentation, sections 54.2.2 to 54.2.7.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tollhouse::sql::{self, Dialect, Limits, Session};
 
@@ -30,15 +30,15 @@ enum Mood {
 }
 
 /// Moods, one for each request; obliging once they are used up.
-pub(crate) struct Moods(std::vec::IntoIter<u8>);
+pub(crate) struct Moods(VecDeque<u8>);
 
 impl Moods {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec().into_iter())
+        Self(bytes.iter().copied().collect())
     }
 
     fn next(&mut self) -> Mood {
-        match self.0.next().unwrap_or(0) % 12 {
+        match self.0.pop_front().unwrap_or(0) % 12 {
             1 => Mood::Failing,
             2 => Mood::FailingLate,
             3 => Mood::Generous,

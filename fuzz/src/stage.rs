@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,14 +21,14 @@ use tollhouse::document::{Size, Span};
 use tollhouse::drain::{self, Trigger};
 use tollhouse::gate::Gate;
 use tollhouse::identity::{IdentitySource, Principal, Proof, Proving};
-use tollhouse::listener::{Authentication, Cancellation, Limits, Listener, Parts};
+use tollhouse::listener::{Cancellation, Limits, Listener, Parts};
 use tollhouse::metrics::Metrics;
 use tollhouse::policy::{PolicySet, Source};
 use tollhouse::secret::Secret;
 use tollhouse::sql;
 use tollhouse::target::Target;
 use tollhouse::tls::{self, ClientSettings, Mode, Trust};
-use tollhouse::warehouse::postgres::{Method, POSTGRESQL};
+use tollhouse::warehouse::postgres::{Method, Negotiation, POSTGRESQL};
 
 use super::server::Server;
 use super::witness::Witness;
@@ -160,15 +161,8 @@ impl Stage {
 }
 
 async fn listen(target: Arc<Target>, gate: Arc<Gate>, metrics: Arc<Metrics>, drain: drain::Drain) -> Listener {
-    let settings = tollhouse::listener::Settings {
-        name: Some("fuzz".to_owned()),
-        address: "127.0.0.1:0".parse().unwrap(),
-        socket_mode: Default::default(),
-        target: target.name.clone(),
-        tls: None,
-        authentication: Authentication::Trust,
-        cancel_on_disconnect: false,
-    };
+    let settings = json!({ "name": "fuzz", "address": "127.0.0.1:0", "target": target.name });
+    let settings = serde_json::from_value(settings).unwrap();
     let limits = Limits {
         message_size: Size(64 * 1024),
         statement_size: Size(4 * 1024),
@@ -180,10 +174,10 @@ async fn listen(target: Arc<Target>, gate: Arc<Gate>, metrics: Arc<Metrics>, dra
         target: Arc::clone(&target),
         kind: &POSTGRESQL,
         role: "dbt_runner".to_owned(),
-        login_parameters: Default::default(),
-        negotiation: Default::default(),
         tls: tls::Client::new(&ClientSettings { mode: Mode::Disable, ..ClientSettings::default() }, Trust::Production).unwrap(),
+        negotiation: Negotiation::default(),
         methods: vec![Method::None, Method::Password, Method::Md5, Method::ScramSha256],
+        login_parameters: BTreeMap::new(),
         trust: Trust::Production,
         credentials: cache::Cache::new(Arc::new(Known), Arc::new(Known), target, Arc::clone(&metrics)),
         exchange: "known",

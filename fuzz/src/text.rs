@@ -108,42 +108,44 @@ fn target() -> Target {
 
 /// Nodes of statements that change data or definitions, whatever else is around them.
 fn writes(node: &NodeRef<'_>) -> bool {
-    match node {
-        NodeRef::CopyStmt(copy) => copy.is_from || copy.is_program,
-        NodeRef::SelectStmt(select) => select.into_clause.is_some(),
-        _ => matches!(
-            node,
-            NodeRef::InsertStmt(_)
-                | NodeRef::UpdateStmt(_)
-                | NodeRef::DeleteStmt(_)
-                | NodeRef::MergeStmt(_)
-                | NodeRef::TruncateStmt(_)
-                | NodeRef::CreateStmt(_)
-                | NodeRef::CreateTableAsStmt(_)
-                | NodeRef::CreateSchemaStmt(_)
-                | NodeRef::CreateFunctionStmt(_)
-                | NodeRef::CreateRoleStmt(_)
-                | NodeRef::CreateExtensionStmt(_)
-                | NodeRef::ViewStmt(_)
-                | NodeRef::IndexStmt(_)
-                | NodeRef::AlterTableStmt(_)
-                | NodeRef::AlterRoleStmt(_)
-                | NodeRef::AlterSystemStmt(_)
-                | NodeRef::RenameStmt(_)
-                | NodeRef::CommentStmt(_)
-                | NodeRef::DropStmt(_)
-                | NodeRef::DropRoleStmt(_)
-                | NodeRef::DropdbStmt(_)
-                | NodeRef::GrantStmt(_)
-                | NodeRef::GrantRoleStmt(_)
-                | NodeRef::DoStmt(_)
-                | NodeRef::CallStmt(_)
-                | NodeRef::RefreshMatViewStmt(_)
-                | NodeRef::ReindexStmt(_)
-                | NodeRef::ClusterStmt(_)
-                | NodeRef::VacuumStmt(_)
-        ),
+    if let NodeRef::CopyStmt(copy) = node {
+        return copy.is_from || copy.is_program;
     }
+    if let NodeRef::SelectStmt(select) = node {
+        return select.into_clause.is_some();
+    }
+    matches!(
+        node,
+        NodeRef::InsertStmt(_)
+            | NodeRef::UpdateStmt(_)
+            | NodeRef::DeleteStmt(_)
+            | NodeRef::MergeStmt(_)
+            | NodeRef::TruncateStmt(_)
+            | NodeRef::CreateStmt(_)
+            | NodeRef::CreateTableAsStmt(_)
+            | NodeRef::CreateSchemaStmt(_)
+            | NodeRef::CreateFunctionStmt(_)
+            | NodeRef::CreateRoleStmt(_)
+            | NodeRef::CreateExtensionStmt(_)
+            | NodeRef::ViewStmt(_)
+            | NodeRef::IndexStmt(_)
+            | NodeRef::AlterTableStmt(_)
+            | NodeRef::AlterRoleStmt(_)
+            | NodeRef::AlterSystemStmt(_)
+            | NodeRef::RenameStmt(_)
+            | NodeRef::CommentStmt(_)
+            | NodeRef::DropStmt(_)
+            | NodeRef::DropRoleStmt(_)
+            | NodeRef::DropdbStmt(_)
+            | NodeRef::GrantStmt(_)
+            | NodeRef::GrantRoleStmt(_)
+            | NodeRef::DoStmt(_)
+            | NodeRef::CallStmt(_)
+            | NodeRef::RefreshMatViewStmt(_)
+            | NodeRef::ReindexStmt(_)
+            | NodeRef::ClusterStmt(_)
+            | NodeRef::VacuumStmt(_)
+    )
 }
 
 /// Another statement in front takes no effect away.

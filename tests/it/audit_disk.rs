@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::support::eventually;
 use crate::support::http::{get, metric};
 use crate::support::program::Program;
-use crate::support::proxy::ALLOW_ALL;
+use crate::support::proxy::{ALLOW_ALL, configuration, write_policy_in};
 use crate::support::warehouse::warehouse;
 use crate::support::wire::{Wire, error, kinds, query, run, sync};
 
@@ -114,4 +114,31 @@ async fn sigterm_ends_the_program_with_zero_and_tells_its_clients() {
     let evidence = program.terminate().await;
     assert_eq!(wire.until_closed().await[0].sqlstate(), "57P01");
     assert_eq!(evidence.of_kind("closed").len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_on_a_file_system_that_is_read_only_keeps_the_program_from_starting() {
+    let place = tempfile::tempdir().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    write_policy_in(&files, ALLOW_ALL);
+    let mut config = configuration(&files);
+    config["audit"]["directory"] = place.path().join("audit").to_string_lossy().into_owned().into();
+    let file = files.path().join("config.yaml");
+    std::fs::write(&file, config.to_string()).unwrap();
+    // A mount of its own, in a namespace that ends with the program.
+    let alone = |script: &str| {
+        Command::new("unshare")
+            .args(["--mount", "--map-root-user", "bash", "-c", script, env!("CARGO_BIN_EXE_tollhouse")])
+            .args([&file, place.path()])
+            .output()
+    };
+    let mount = r#"mount -t tmpfs -o ro none "$2""#;
+    if !alone(mount).is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this machine lets nobody mount in a namespace of their own (unshare --mount --map-root-user)");
+        return;
+    }
+    let output = alone(&format!(r#"{mount}; exec timeout 20 "$0" run --config "$1""#)).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("audit") && said.contains("Read-only file system"), "{said}");
 }

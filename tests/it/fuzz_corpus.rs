@@ -18,9 +18,9 @@ fn fuzz() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"))
 }
 
-/// The inputs of a target, in one order on every machine: the corpus, and what once made it fail.
+/// The inputs of a target, in one order on every machine: the corpus, and the cases that stay whatever the corpus becomes.
 fn inputs(target: &str) -> Vec<PathBuf> {
-    let mut inputs: Vec<PathBuf> = ["corpus", "crashes"]
+    let mut inputs: Vec<PathBuf> = ["corpus", "cases"]
         .iter()
         .filter_map(|kind| std::fs::read_dir(fuzz().join(kind).join(target)).ok())
         .flatten()

@@ -12,6 +12,7 @@ mod direct_tls;
 mod drain;
 mod fuzz_corpus;
 mod identity;
+mod isolation;
 mod limits;
 mod login;
 mod messages;
