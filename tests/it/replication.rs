@@ -117,7 +117,7 @@ async fn changes_of_one_database_are_streamed_and_what_is_sql_beside_them_is_jud
     };
     let (streamed, ()) = tokio::join!(streamed, more);
     assert!(streamed.unwrap().contains("INSERT: n[integer]:4711"));
-    run(&proxy, "pg_recvlogical", "dbname=demo", &["--drop-slot", &slot]).await.unwrap();
+    run(&proxy, "pg_recvlogical", "dbname=demo", &["--drop-slot", slot]).await.unwrap();
 
     let mut wire = Wire::connect(proxy.address).await;
     wire.send(&startup(&[("user", "anybody"), ("database", "demo"), ("replication", "database")])).await;
