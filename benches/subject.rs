@@ -15,7 +15,7 @@ use tollhouse::identity::Principal;
 use tollhouse::metrics::Metrics;
 use tollhouse::policy::{AccessRequest, PolicySet, Source};
 use tollhouse::sql::{Analysis, Dialect, Effect, Limits, analyze};
-use tollhouse::target::Target;
+use tollhouse::target::{Opening, Target};
 
 /// A point look-up, as pgbench sends it.
 pub(crate) const LOOK_UP: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;";
@@ -83,7 +83,13 @@ pub(crate) fn session() -> SessionFacts {
             proven_by: "kubernetes",
             expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
         }),
-        target: Arc::new(Target { name: "warehouse".to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432 }),
+        target: Arc::new(Target {
+            name: "warehouse".to_owned(),
+            kind: "postgresql",
+            host: "localhost".to_owned(),
+            port: 5432,
+            opening: Opening::Plain,
+        }),
         database: "bench".to_owned(),
         role: "dbt_runner".to_owned(),
         client_user: "dbt_runner".to_owned(),

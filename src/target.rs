@@ -11,4 +11,15 @@ pub struct Target {
     pub host: String,
     /// TCP port of the warehouse.
     pub port: u16,
+    /// What a network sees first of a connection.
+    pub opening: Opening,
+}
+
+/// How a connection to a warehouse begins, for those that look at it from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Without TLS, even where it comes after a few bytes: no server name is seen.
+    Plain,
+    /// With a TLS ClientHello that names the host.
+    Tls,
 }

@@ -24,7 +24,7 @@ use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::policy::{Decision, RuleRef, Verdict};
 use crate::sql::{Action, Analysis, Effect, Object, ObjectKind, Session, Statement};
-use crate::target::Target;
+use crate::target::{Opening, Target};
 
 /// A log in a directory of its own, and everything that an attempt needs.
 pub(crate) struct Fixture {
@@ -117,7 +117,13 @@ fn session(id: &str) -> SessionFacts {
             proven_by: "kubernetes",
             expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
         }),
-        target: Arc::new(Target { name: "shop".into(), kind: "postgresql", host: "db.example".into(), port: 5432 }),
+        target: Arc::new(Target {
+            name: "shop".into(),
+            kind: "postgresql",
+            host: "db.example".into(),
+            port: 5432,
+            opening: Opening::Plain,
+        }),
         database: "shop".into(),
         role: "dbt".into(),
         client_user: "anyone".into(),

@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use super::{Config, File, Route, TargetFile};
 use crate::document::{Problem, nearest};
 use crate::listener::{Authentication, Settings as Listener, TlsMode};
-use crate::target::Target;
+use crate::target::{Opening, Target};
 use crate::tls::{Acceptor, Client, Demands, Mode, Trust};
 use crate::warehouse::postgres::{Method, Negotiation};
 use crate::warehouse::{KINDS, Kind, Protocol, kind};
@@ -212,6 +212,10 @@ impl Check<'_> {
                 kind: kind.name,
                 host: target.host.clone(),
                 port: target.port.unwrap_or(kind.default_port),
+                opening: match target.tls_negotiation {
+                    Negotiation::Postgres => Opening::Plain,
+                    Negotiation::Direct => Opening::Tls,
+                },
             }),
             kind,
             role: target.role.clone(),

@@ -1,12 +1,13 @@
 //! The decision: which rules reach the target, and whether they allow every effect.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::{Effect, Signals};
-use crate::target::Target;
+use crate::target::{Opening, Target};
 
 use super::compile::{Policy, Reach, Side, SqlEntry};
 use super::entry::{Miss, Reading};
@@ -29,6 +30,7 @@ pub(super) struct Scope {
     workload: Workload,
     host: String,
     port: u16,
+    opening: Opening,
     /// Some policy selects the workload.
     selected: bool,
     /// Some policy in enforce mode does.
@@ -81,11 +83,14 @@ pub(super) enum Refusal<'p> {
     Network(&'p NetworkDecision),
 }
 
-/// The connection to a target, as Cilium sees it. The kinds of warehouse so far speak PostgreSQL, which begins without TLS, so
-/// that no server name is seen.
+/// The connection to a target, as Cilium sees it.
 pub(super) fn connection<'a>(principal: &'a Principal, target: &'a Target, peer: Peer<'a>) -> NetworkRequest<'a> {
-    let transport = Transport::Tcp;
-    NetworkRequest { workload: principal, peer, port: target.port, transport, server_name: None, http: None, dns: None }
+    let server_name = match target.opening {
+        Opening::Plain => None,
+        // An address is not sent as a server name (RFC 6066, section 3).
+        Opening::Tls => Some(target.host.as_str()).filter(|host| host.parse::<IpAddr>().is_err()),
+    };
+    NetworkRequest { workload: principal, peer, port: target.port, transport: Transport::Tcp, server_name, http: None, dns: None }
 }
 
 /// Why a policy does not select a principal.
@@ -160,6 +165,7 @@ impl Scope {
             },
             host: target.host.clone(),
             port: target.port,
+            opening: target.opening,
             selected: !selecting.is_empty(),
             enforced: of(Mode::Enforce).next().is_some(),
             network: network.decide(&connection(principal, target, Peer::of_host(&target.host))),
@@ -172,7 +178,7 @@ impl Scope {
     /// Is this the scope of the principal and the target?
     pub(super) fn is_of(&self, principal: &Principal, target: &Target) -> bool {
         let Workload { namespace, service_account, labels } = &self.workload;
-        self.port == target.port
+        (self.port, self.opening) == (target.port, target.opening)
             && self.host == target.host
             && *namespace == principal.namespace
             && *service_account == principal.service_account

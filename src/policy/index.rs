@@ -206,14 +206,9 @@ impl Search<'_, '_> {
             ObjectKind::Function => self.named(Space::Function, object, schema),
             ObjectKind::Schema | ObjectKind::Type => self.within(object.database.as_deref(), schema),
             ObjectKind::Database => self.by(Key::Database(&object.name)),
-            // Statements that name one are rare, and nothing is filed by it.
-            ObjectKind::Location => self.among_all(),
+            // Entries about locations are few and their patterns long; those that name databases are filed by them.
+            ObjectKind::Location => self.by(Key::Database(self.request.database)),
         }
-    }
-
-    fn among_all(&mut self) {
-        let all: Positions = (0..self.index.entries.len()).collect();
-        self.among(&all);
     }
 
     fn named(&mut self, space: Space, object: &Object, schema: Option<&str>) {

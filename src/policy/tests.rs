@@ -15,7 +15,7 @@ use crate::document;
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
-use crate::target::Target;
+use crate::target::{Opening, Target};
 
 use super::http::HttpRequest;
 use super::{AccessRequest, Decision, Mode, PolicySet, Source, Verdict, schema};
@@ -112,7 +112,7 @@ impl Workload {
 
 impl HostAndPort {
     fn target(&self) -> Target {
-        Target { name: "warehouse".to_owned(), kind: "postgresql", host: self.host.clone(), port: self.port }
+        Target { name: "warehouse".to_owned(), kind: "postgresql", host: self.host.clone(), port: self.port, opening: Opening::Plain }
     }
 }
 
@@ -470,6 +470,21 @@ fn a_host_that_cilium_drops_is_denied_with_its_rule_before_any_statement() {
     assert_eq!(addressed("pg.example.org", 1, "192.0.2.1"), Verdict::Allowed);
     assert_eq!(addressed("pg.example.org", 1, "198.51.100.1"), Verdict::Denied);
     assert_eq!(set.summaries().len(), 2);
+}
+
+#[test]
+fn a_server_name_is_seen_only_where_a_connection_begins_with_tls() {
+    let names = "{apiVersion: cilium.io/v2, kind: CiliumClusterwideNetworkPolicy, metadata: {name: names}, spec: {endpointSelector: {}, egress: [{toEntities: [world], toPorts: [{ports: [{port: '5432', protocol: TCP}], serverNames: [localhost]}]}]}}";
+    let set = parse("p", &format!("{}\n---\n{names}", minimal("all", "rules: {sql: [{}]}")));
+    let workload = Workload::default().principal();
+    let plain = HostAndPort::default().target();
+    let direct = Target { opening: Opening::Tls, ..plain.clone() };
+    assert!(printed(&set.admits(&workload, &plain)).starts_with(
+        "denied network-policy-denied: CiliumClusterwideNetworkPolicy names spec.egress[0].toPorts[0] asks for another TLS server name"
+    ));
+    assert_eq!(printed(&set.admits(&workload, &direct)), "allowed by all spec.egress[0].toPorts[0]");
+    let address = Target { host: "127.0.0.1".to_owned(), ..direct };
+    assert_eq!(set.admits(&workload, &address).verdict, Verdict::Denied);
 }
 
 #[test]

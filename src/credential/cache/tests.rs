@@ -14,7 +14,7 @@ use crate::fault::Reason;
 use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
-use crate::target::Target;
+use crate::target::{Opening, Target};
 
 const HOUR: u64 = 3600;
 
@@ -119,7 +119,8 @@ impl Script {
 }
 
 fn cache(script: &Arc<Script>) -> (Cache, Arc<Metrics>) {
-    let target = Target { name: "warehouse".to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432 };
+    let target =
+        Target { name: "warehouse".to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432, opening: Opening::Plain };
     let metrics = Arc::new(Metrics::new().unwrap());
     (Cache::new(script.clone(), script.clone(), Arc::new(target), Arc::clone(&metrics)), metrics)
 }

@@ -14,7 +14,7 @@ use crate::fetch::endpoint::Endpoint;
 use crate::fetch::{Authorization, Fetch};
 use crate::identity::Proof;
 use crate::secret::Secret;
-use crate::target::Target;
+use crate::target::{Opening, Target};
 use crate::tls::Trust;
 
 /// The fields of a good request.
@@ -37,7 +37,7 @@ pub(super) async fn post_token(rig: &Rig, fields: &[(&'static str, String)]) -> 
 }
 
 fn target() -> Target {
-    Target { name: "warehouse".to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432 }
+    Target { name: "warehouse".to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432, opening: Opening::Plain }
 }
 
 /// The steps of the demo, after a change to them.

@@ -150,11 +150,12 @@ mod tests {
     use crate::identity::Principal;
     use crate::listener::postgres::upstream::Upstream;
     use crate::sql::{Dialect, Effect, Limits, Signals, analyze};
-    use crate::target::Target;
+    use crate::target::{Opening, Target};
     use crate::tls::{Client, ClientSettings, Mode, Trust};
 
     fn owner(subject: &str, target: &str, server: Option<[u8; 4]>) -> Owner {
-        let target = Target { name: target.to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432 };
+        let target =
+            Target { name: target.to_owned(), kind: "postgresql", host: "localhost".to_owned(), port: 5432, opening: Opening::Plain };
         let tls = Client::new(&ClientSettings { mode: Mode::Disable, ..ClientSettings::default() }, Trust::Production).unwrap();
         Owner {
             principal: Arc::new(Principal {

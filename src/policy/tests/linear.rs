@@ -126,6 +126,8 @@ fn entry() -> impl Strategy<Value = String> {
     let about = prop_oneof![
         (key("actions", actions()), key("schemas", globs()), key("tables", dotted(2..=3))).prop_map(|(a, b, c)| a + &b + &c),
         (key("actions", actions()), key("schemas", globs()), key("functions", dotted(1..=2))).prop_map(|(a, b, c)| a + &b + &c),
+        select(vec!["locations: ['*'], ", "locations: ['s3://a/*'], ", "actions: [export], locations: ['s3://b/c', 's3://a/b*'], "])
+            .prop_map(str::to_owned),
         globs().prop_map(|roles| format!("roles: {roles}, ")),
         dotted(1..=2).prop_map(|parameters| format!("parameters: {parameters}, ")),
         select(vec!["opaque: [do], ", "opaque: [do, call], "]).prop_map(str::to_owned),
@@ -164,6 +166,7 @@ fn asked() -> impl Strategy<Value = String> {
         3 => (action(), name(1..=3)).prop_map(|(action, name)| format!("{action} {name}")),
         1 => (action(), select(vec!["schema", "function", "type"]), name(1..=2)).prop_map(|(a, k, n)| format!("{a} {k} {n}")),
         1 => part().prop_map(|name| format!("drop database {name}")),
+        1 => select(vec!["export location s3://a/b", "import location s3://b/c", "export location s3://b/"]).prop_map(str::to_owned),
         1 => name(1..=2).prop_map(|name| format!("call {name}")),
         1 => part().prop_map(|role| format!("role {role}")),
         1 => Just("role".to_owned()),
