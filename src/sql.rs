@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub mod cache;
 #[cfg(test)]
 mod corpus;
+pub mod dialect;
 mod display;
 mod postgres;
 mod redshift;
@@ -21,6 +22,8 @@ pub enum Dialect {
     Postgres,
     /// Amazon Redshift, by PostgreSQL's grammar and readers for what only Redshift has.
     Redshift,
+    /// The SQL of any other vendor, by `sqlparser`.
+    Other(&'static dialect::Vendor),
 }
 
 /// Bounds over which a text is opaque instead of analyzed.
@@ -296,6 +299,8 @@ pub enum OpaqueClass {
     /// A replication connection, and the commands on it beyond SQL: copies of the whole server past every other rule, whichever
     /// database the session names. Only an entry that names it allows it; an entry without keys does not.
     Replication,
+    /// Scripting blocks and statements, and `EXECUTE IMMEDIATE` of a text that does not stand in the statement.
+    Script,
 }
 
 impl OpaqueClass {
@@ -316,6 +321,7 @@ impl OpaqueClass {
         OpaqueClass::Authorization,
         OpaqueClass::FunctionCall,
         OpaqueClass::Replication,
+        OpaqueClass::Script,
     ];
 
     /// The word in policies and records.
@@ -336,6 +342,7 @@ impl OpaqueClass {
             Self::Authorization => "authorization",
             Self::FunctionCall => "function-call",
             Self::Replication => "replication",
+            Self::Script => "script",
         }
     }
 }
@@ -345,6 +352,7 @@ pub fn analyze(dialect: Dialect, text: &str, limits: &Limits) -> Analysis {
     match dialect {
         Dialect::Postgres => postgres::analyze(text, limits, &postgres::kin::POSTGRESQL),
         Dialect::Redshift => redshift::analyze(text, limits),
+        Dialect::Other(vendor) => vendor.analyze(text, limits),
     }
 }
 
@@ -353,5 +361,6 @@ pub fn set_parameter(dialect: Dialect, name: &str, value: &str) -> Vec<Effect> {
     match dialect {
         Dialect::Postgres => postgres::set_parameter(name, value, &postgres::kin::POSTGRESQL),
         Dialect::Redshift => postgres::set_parameter(name, value, &redshift::KIN),
+        Dialect::Other(_) => vec![Effect::Set { parameter: name.to_ascii_lowercase() }],
     }
 }

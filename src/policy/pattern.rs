@@ -45,8 +45,8 @@ impl Glob {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub(super) fn location(text: &str) -> Result<Self, String> {
-        if text.trim() != text || !(text == "*" || text.contains("://")) {
-            return Err("expected a URL such as `s3://bucket/prefix/*`, or `*` for every location".to_owned());
+        if text.trim() != text || !(text == "*" || text.starts_with('@') || text.contains("://")) {
+            return Err("expected a URL such as `s3://bucket/prefix/*`, a stage such as `@stage/*`, or `*` for every location".to_owned());
         }
         Ok(Self::compile(text))
     }

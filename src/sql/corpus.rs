@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use super::dialect::{ATHENA, BIGQUERY, CLICKHOUSE, DATABRICKS, SNOWFLAKE, TRINO};
 use super::{Analysis, Dialect, Effect, Limits, OpaqueClass, Session, analyze};
 
 #[derive(serde::Deserialize)]
@@ -86,7 +87,16 @@ fn cases(text: &str) -> Vec<(&str, &str)> {
 }
 
 /// The directories of hand-written cases, and how many there are at least.
-const CORPORA: &[(&str, Dialect, usize)] = &[("sql", Dialect::Postgres, 80), ("sql-redshift", Dialect::Redshift, 60)];
+const CORPORA: &[(&str, Dialect, usize)] = &[
+    ("sql", Dialect::Postgres, 80),
+    ("sql-redshift", Dialect::Redshift, 60),
+    ("sql-snowflake", Dialect::Other(&SNOWFLAKE), 40),
+    ("sql-bigquery", Dialect::Other(&BIGQUERY), 20),
+    ("sql-databricks", Dialect::Other(&DATABRICKS), 18),
+    ("sql-trino", Dialect::Other(&TRINO), 12),
+    ("sql-athena", Dialect::Other(&ATHENA), 8),
+    ("sql-clickhouse", Dialect::Other(&CLICKHOUSE), 12),
+];
 
 fn case_files(directory: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(data(directory)).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -238,6 +248,42 @@ fn texts_that_are_too_deep_are_opaque_and_overflow_nothing() {
     let shallow = Limits { nesting_max: 20, ..Limits::default() };
     let analysis = analyze(Dialect::Postgres, &format!("select {}", vec!["1"; 30].join("+")), &shallow);
     assert!(described(&analysis).contains("opaque too-deep"));
+}
+
+#[test]
+fn no_depth_of_a_text_breaks_another_dialect() {
+    let queries = [
+        format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("select {}", vec!["1"; 100_000].join("+")),
+        format!("select {} true", "not ".repeat(100_000)),
+        format!("select {} 1", "- ".repeat(100_000)),
+        format!("select {}", vec!["select a, b from t"; 50_000].join(" union all ")).replacen("select ", "", 1),
+        format!("{}select 1{}", "select * from (".repeat(20_000), ") q".repeat(20_000)),
+        format!("select {}1{}", "case when a then b else ".repeat(20_000), " end".repeat(20_000)),
+        format!("select cast(a as {}int{})", "array<".repeat(20_000), ">".repeat(20_000)),
+        format!("select a{}", "::int".repeat(100_000)),
+        format!("select a{}", "[1]".repeat(100_000)),
+        format!("select a{}", ".b".repeat(100_000)),
+        format!("select * from t {}", "join u using (k) ".repeat(50_000)),
+        format!("select {}1{}", "f(".repeat(20_000), ")".repeat(20_000)),
+    ];
+    for (_, dialect, _) in CORPORA.iter().filter(|(_, dialect, _)| *dialect != Dialect::Postgres) {
+        for query in &queries {
+            let described = described(&analyze(*dialect, query, &Limits::default()));
+            let is_judged = query.contains(".b") || query.contains("[1]");
+            assert!(
+                is_judged || described.contains("opaque too-deep") || described.contains("opaque unparseable"),
+                "{dialect:?} {described}: {:.60}",
+                query
+            );
+            assert!(!described.contains("broke down"), "{dialect:?}: {:.60}", query);
+        }
+    }
+    for (_, dialect, _) in CORPORA {
+        let deep = format!("{}select 1 from t where {}{}", "select * from (".repeat(25), vec!["a = 1"; 300].join(" or "), ") q".repeat(25));
+        let described = described(&analyze(*dialect, &deep, &Limits::default()));
+        assert!(!described.contains("opaque"), "{dialect:?} {described}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ mod opaque;
 mod privilege;
 mod query;
 mod session;
-mod stack;
+pub(super) mod stack;
 mod statement;
 mod table;
 mod verb;

@@ -31,11 +31,11 @@ impl ServerSettings {
 
     /// Whether the server reads `sql` the way that we read it: as UTF-8, with backslashes as plain characters.
     ///
-    /// Redshift does not say what backslashes are to it; the analysis of its SQL holds either way.
+    /// Only PostgreSQL says what backslashes are to it; the analysis of any other SQL holds either way.
     pub(super) fn reads_alike(self, sql: &str, dialect: Dialect) -> bool {
         let are_backslashes_plain = match dialect {
             Dialect::Postgres => self.standard_conforming_strings,
-            Dialect::Redshift => true,
+            Dialect::Redshift | Dialect::Other(_) => true,
         };
         (self.utf8 || sql.is_ascii()) && (are_backslashes_plain || !sql.contains('\\'))
     }

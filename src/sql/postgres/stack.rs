@@ -53,6 +53,11 @@ pub(super) fn with_room_for(text: &str, work: impl Fn() -> Analysis + Sync) -> O
     if is_shallow(text) {
         return catch_unwind(AssertUnwindSafe(&work)).ok();
     }
+    on_a_deep_stack(work)
+}
+
+/// Runs `work` on a thread of its own that ends with it. `None` as for [`with_room_for`].
+pub(in crate::sql) fn on_a_deep_stack(work: impl Fn() -> Analysis + Sync) -> Option<Analysis> {
     thread::scope(|scope| {
         let deep = thread::Builder::new().name("sql".into()).stack_size(BYTES_DEEP).spawn_scoped(scope, &work).ok()?;
         deep.join().ok()

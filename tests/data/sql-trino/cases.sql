@@ -1,0 +1,36 @@
+--- names are in lower case, quoted or not
+select * from Hive.Raw."Orders"
+--- queries at every place
+with q as (select * from a.b.c) select (select 1 from d) from q cross join unnest(e) as t (f) where exists (select 1 from g)
+--- create table as with a location
+create table a with (external_location = 's3://lake/a', format = 'PARQUET') as select * from b
+--- inserts and deletes
+insert into a select * from b; delete from a where b in (select b from c); update a set b = 1
+--- merge
+merge into a using b on a.id = b.id when matched then delete when not matched then insert (id) values (b.id)
+--- call
+call system.runtime.kill_query('x')
+--- use names other tables
+use hive.raw
+--- the role is an effect
+set role admin
+--- session properties
+set session query_max_run_time = '1h'
+--- prepare
+prepare p from select * from a
+--- execute of a name is opaque
+execute p
+--- execute immediate
+execute immediate 'select * from fin.secret'
+--- table functions
+select * from table(system.query(query => 'select 1'))
+--- functions
+select approx_distinct(a), leak(b), hive.fin.leak(c) from d
+--- time travel
+select * from a for version as of 1
+--- show
+show tables from hive.raw; show create table a.b.c
+--- dollar quotes are opaque
+select $$ from a $$
+--- alter
+alter table a rename to b; drop table if exists c; create schema hive.x; drop schema hive.x; truncate table a
