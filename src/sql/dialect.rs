@@ -30,6 +30,8 @@ use super::{Analysis, Effect, Limits, OpaqueClass, Session, Statement};
 /// What is particular about one vendor's SQL.
 pub struct Vendor {
     name: &'static str,
+    /// Reached through the vendor, so that a program whose warehouses are of no such vendor does not carry the parser.
+    judge: fn(&'static Vendor, &str, &Limits) -> Analysis,
     parser: fn() -> Box<dyn dialect::Dialect>,
     fold: Fold,
     pure: &'static LazyLock<HashSet<&'static str>>,
@@ -77,6 +79,7 @@ pure!(PURE_CLICKHOUSE, "dialect/functions_clickhouse.txt");
 /// Snowflake: unquoted names are in capitals (SQL reference, "Identifier requirements").
 pub static SNOWFLAKE: Vendor = Vendor {
     name: "snowflake",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::SnowflakeDialect),
     fold: Fold::UnquotedUpper,
     pure: &PURE_SNOWFLAKE,
@@ -88,6 +91,7 @@ pub static SNOWFLAKE: Vendor = Vendor {
 /// BigQuery: names of datasets and tables are case-sensitive (GoogleSQL, "Lexical structure and syntax").
 pub static BIGQUERY: Vendor = Vendor {
     name: "bigquery",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::BigQueryDialect),
     fold: Fold::Kept,
     pure: &PURE_BIGQUERY,
@@ -99,6 +103,7 @@ pub static BIGQUERY: Vendor = Vendor {
 /// Databricks and Spark: names are case-insensitive (Databricks SQL language reference, "Names").
 pub static DATABRICKS: Vendor = Vendor {
     name: "databricks",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::DatabricksDialect {}),
     fold: Fold::Lower,
     pure: &PURE_DATABRICKS,
@@ -110,6 +115,7 @@ pub static DATABRICKS: Vendor = Vendor {
 /// Trino: names are in lower case, quoted ones too (Trino documentation, "SQL language: identifiers").
 pub static TRINO: Vendor = Vendor {
     name: "trino",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::GenericDialect {}),
     fold: Fold::Lower,
     pure: &PURE_TRINO,
@@ -121,6 +127,7 @@ pub static TRINO: Vendor = Vendor {
 /// Athena: Trino's queries, with definitions of tables in Hive's words.
 pub static ATHENA: Vendor = Vendor {
     name: "athena",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::GenericDialect {}),
     fold: Fold::Lower,
     pure: &PURE_TRINO,
@@ -132,6 +139,7 @@ pub static ATHENA: Vendor = Vendor {
 /// ClickHouse: all names are case-sensitive (ClickHouse documentation, "Syntax").
 pub static CLICKHOUSE: Vendor = Vendor {
     name: "clickhouse",
+    judge: on_a_stack_of_its_own,
     parser: || Box::new(dialect::ClickHouseDialect {}),
     fold: Fold::Kept,
     pure: &PURE_CLICKHOUSE,
@@ -146,15 +154,11 @@ const PARSER_DEPTH_MAX: usize = 250;
 impl Vendor {
     /// What [`super::analyze`] promises, for this vendor.
     pub(super) fn analyze(&'static self, text: &str, limits: &Limits) -> Analysis {
-        if text.len() > limits.statement_bytes_max {
-            return opaque(OpaqueClass::TooLong, "the text is longer than limits.statement_bytes_max");
-        }
-        on_a_deep_stack(|| self.judge(text, limits, 0))
-            .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
+        (self.judge)(self, text, limits)
     }
 
     /// The same on this stack, for a text that stands in `outer_texts` others.
-    fn judge(&'static self, text: &str, limits: &Limits, outer_texts: usize) -> Analysis {
+    fn judge_here(&'static self, text: &str, limits: &Limits, outer_texts: usize) -> Analysis {
         let parser = (self.parser)();
         let tokens = match text::tokens(self, &*parser, text) {
             Ok(tokens) => tokens,
@@ -176,6 +180,14 @@ impl Vendor {
             },
         }
     }
+}
+
+fn on_a_stack_of_its_own(vendor: &'static Vendor, text: &str, limits: &Limits) -> Analysis {
+    if text.len() > limits.statement_bytes_max {
+        return opaque(OpaqueClass::TooLong, "the text is longer than limits.statement_bytes_max");
+    }
+    on_a_deep_stack(|| vendor.judge_here(text, limits, 0))
+        .unwrap_or_else(|| opaque(OpaqueClass::Unparseable, "the parser broke down on the text"))
 }
 
 impl fmt::Debug for Vendor {

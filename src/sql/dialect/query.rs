@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use super::Vendor;
 use super::found::Found;
 use super::name::{self, Named};
-use crate::sql::{Action, Effect, ObjectKind, OpaqueClass};
+use crate::sql::{Action, Effect, ObjectKind, OpaqueClass, Signals};
 
 /// Collects reads and calls. Names that the statement itself is about are told beforehand.
 pub(super) struct Walk<'w> {
@@ -60,7 +60,7 @@ pub(super) fn called(vendor: &'static Vendor, function: &ObjectName, found: &mut
         return;
     }
     match name::object(vendor, ObjectKind::Function, function) {
-        Some(function) => found.effect(Effect::Call { function }),
+        Some(function) => found.effect(Effect::Call { function, signals: Signals::Unsaid }),
         None => found.opaque(OpaqueClass::Unsupported, "a function name of an unknown form"),
     }
 }

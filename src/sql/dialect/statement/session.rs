@@ -50,7 +50,7 @@ impl Reader<'_> {
         match (parameters.as_slice(), into.is_empty() && using.is_empty()) {
             ([Expr::Value(value)], true) if self.outer_texts == 0 => {
                 if let Value::SingleQuotedString(text) = &value.value {
-                    let analysis = self.vendor.judge(text, self.limits, 1);
+                    let analysis = self.vendor.judge_here(text, self.limits, 1);
                     analysis.statements.into_iter().flat_map(|statement| statement.effects).for_each(|effect| self.found.effect(effect));
                     self.found.names_change = true;
                     return "EXECUTE IMMEDIATE";
