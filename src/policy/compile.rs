@@ -67,10 +67,12 @@ impl Policy {
 
     /// Rules that allow a connection and then no statement.
     pub(super) fn warnings<'a>(&'a self, file: &'a str) -> impl Iterator<Item = Problem> + 'a {
-        self.allow.iter().filter(|reach| reach.sql.is_none()).map(move |reach| Problem {
-            file: file.to_owned(),
-            path: reach.rule.path.to_string(),
-            message: "without `rules.sql` this allows the connection and no statement; write `sql: [{}]` to allow all".to_owned(),
+        self.allow.iter().filter(|reach| reach.sql.is_none()).map(move |reach| {
+            Problem::at(
+                file,
+                &reach.rule.path,
+                "without `rules.sql` this allows the connection and no statement; write `sql: [{}]` to allow all",
+            )
         })
     }
 }

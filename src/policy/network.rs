@@ -149,21 +149,22 @@ pub struct NetworkPolicySet {
 }
 
 impl NetworkPolicySet {
-    /// Compiles one document of `kind: CiliumNetworkPolicy` or `CiliumClusterwideNetworkPolicy` into the set; its name.
+    /// Compiles one document of `kind: CiliumNetworkPolicy` or `CiliumClusterwideNetworkPolicy` into the set; its name, and what is odd
+    /// about it.
     ///
     /// # Errors
     /// Every problem that its schema cannot know; then the set is as it was.
-    pub(super) fn add(&mut self, file: &str, document: &CiliumPolicy, warnings: &mut Vec<Problem>) -> Result<Arc<str>, Vec<Problem>> {
+    pub(super) fn add(&mut self, file: &str, document: &CiliumPolicy) -> Result<(Arc<str>, Vec<Problem>), Vec<Problem>> {
         let compiled = compile::compile(file, document)?;
         if self.policies.iter().any(|policy| policy.name == compiled.name) {
             let message = format!("a {} stands elsewhere too", compiled.name);
-            return Err(vec![Problem { file: file.to_owned(), path: "metadata.name".to_owned(), message }]);
+            return Err(vec![Problem::at(file, "metadata.name", message)]);
         }
-        warnings.extend(compiled.warnings(file));
+        let warnings = compiled.warnings(file).collect();
         let name = Arc::clone(&compiled.name);
         let place = self.policies.partition_point(|policy| policy.name < name);
         self.policies.insert(place, compiled);
-        Ok(name)
+        Ok((name, warnings))
     }
 
     /// Every document, by name.

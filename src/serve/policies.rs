@@ -56,7 +56,7 @@ impl Texts {
 }
 
 fn problem(path: &Path, error: &io::Error) -> Problem {
-    Problem { file: path.display().to_string(), path: String::new(), message: format!("cannot be read: {error}") }
+    Problem::at(&path.display().to_string(), "", format!("cannot be read: {error}"))
 }
 
 fn read(file: &Path) -> io::Result<String> {

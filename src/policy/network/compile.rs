@@ -87,10 +87,12 @@ impl CiliumRules {
             Spoken::Http(rules) => rules.iter().enumerate().map(|(index, rule)| (grant, index, rule)).collect::<Vec<_>>(),
             Spoken::Anything | Spoken::Dns(_) => Vec::new(),
         });
-        http.filter(|(_, _, rule)| rule.needs_secret()).map(move |(grant, index, _)| Problem {
-            file: file.to_owned(),
-            path: format!("{}.rules.http[{index}]", grant.rule.path),
-            message: "a header is compared with a secret, which is not read here, so the rule lets nothing pass".to_owned(),
+        http.filter(|(_, _, rule)| rule.needs_secret()).map(move |(grant, index, _)| {
+            Problem::at(
+                file,
+                &format!("{}.rules.http[{index}]", grant.rule.path),
+                "a header is compared with a secret, which is not read here, so the rule lets nothing pass",
+            )
         })
     }
 }
