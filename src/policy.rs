@@ -12,6 +12,7 @@ pub mod explain;
 mod grammar;
 pub mod http;
 mod index;
+pub mod lint;
 pub mod network;
 mod pattern;
 pub mod peer;
@@ -309,6 +310,12 @@ enum Grammar {
     Cilium,
 }
 
+/// Whatever the kind was meant to be is the grammar that a document's problems are told in.
+fn grammar_of(part: &Part) -> Grammar {
+    let meant = part.word("kind").and_then(|kind| nearest(kind, KINDS.iter().map(|(kind, _)| *kind)));
+    KINDS.iter().find(|(kind, _)| Some(*kind) == meant).map_or(Grammar::Warehouse, |(_, grammar)| *grammar)
+}
+
 /// Documents on their way into a set.
 struct Loading {
     warehouse: Reader<WarehousePolicy>,
@@ -335,11 +342,9 @@ impl Loading {
     }
 
     fn add(&mut self, part: &Part) {
-        // Whatever the kind was meant to be is the grammar that its problems are told in.
-        let meant = part.word("kind").and_then(|kind| nearest(kind, KINDS.iter().map(|(kind, _)| *kind)));
-        let added = match KINDS.iter().find(|(kind, _)| Some(*kind) == meant) {
-            Some((_, Grammar::Cilium)) => self.add_cilium(part),
-            Some((_, Grammar::Warehouse)) | None => self.add_warehouse(part),
+        let added = match grammar_of(part) {
+            Grammar::Cilium => self.add_cilium(part),
+            Grammar::Warehouse => self.add_warehouse(part),
         };
         match added {
             Ok(warnings) => self.warnings.extend(part.located(warnings)),

@@ -99,10 +99,7 @@ pub(super) fn compile(file: &str, written: &WarehousePolicy) -> Result<Policy, V
             None
         }
     };
-    let name: Arc<str> = match &namespace {
-        Some(namespace) => format!("{namespace}/{}", written.metadata.name).into(),
-        None => written.metadata.name.as_str().into(),
-    };
+    let name = written.name();
     for (path, message) in Selector::unknown_here(&written.spec.endpoint_selector) {
         problems.add(&format!("spec.endpointSelector.{path}"), message);
     }

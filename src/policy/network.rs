@@ -7,7 +7,7 @@
 //! lets pass, because Cilium decides below; labels of pods behind a service, groups of addresses and names of ports are
 //! such cases.
 
-mod compile;
+pub(super) mod compile;
 mod decide;
 pub(super) mod document;
 #[cfg(test)]
@@ -23,7 +23,7 @@ use super::http::{HeaderEdit, HttpRequest};
 use super::peer::Peer;
 use super::{RuleRef, Summary};
 
-use compile::CiliumRules;
+use compile::{CiliumRules, Selected};
 use document::CiliumPolicy;
 
 /// What carries a connection.
@@ -165,6 +165,11 @@ impl NetworkPolicySet {
         let place = self.policies.partition_point(|policy| policy.name < name);
         self.policies.insert(place, compiled);
         Ok((name, warnings))
+    }
+
+    /// Every rule about pods, in the order of the documents' names.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Selected> {
+        self.policies.iter().flat_map(|policy| &policy.rules)
     }
 
     /// Every document, by name.

@@ -50,8 +50,12 @@ impl Texts {
     /// # Errors
     /// Every problem of every document.
     pub fn compile(&self) -> Result<PolicySet, Vec<Problem>> {
-        let sources: Vec<_> = self.0.iter().map(|(file, text)| Source { file, text }).collect();
-        PolicySet::parse(&sources)
+        PolicySet::parse(&self.sources())
+    }
+
+    /// Each file with its text.
+    pub fn sources(&self) -> Vec<Source<'_>> {
+        self.0.iter().map(|(file, text)| Source { file, text }).collect()
     }
 }
 
