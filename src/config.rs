@@ -160,7 +160,7 @@ impl Config {
     /// Every problem at once, each with its place in the file.
     pub fn load(path: &Path, env: &document::Env<'_>) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
-        let problem = |message| vec![Problem { file: name.clone(), path: String::new(), message }];
+        let problem = |message: String| vec![Problem::at(&name, "", message)];
         let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
         Self::parse(&name, &text, env)
     }

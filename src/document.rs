@@ -2,6 +2,7 @@
 
 mod check;
 mod judge;
+mod lines;
 mod pointer;
 mod substitute;
 mod yaml;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use check::Checker;
+use lines::Lines;
 
 /// Looks a name up in the environment.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -33,7 +35,7 @@ pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// # Errors
 /// Every [`Problem`] there is, at least one and at most about 500. None of them shows a value from the document.
 pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, text: &str, env: &Env<'_>) -> Result<T, Vec<Problem>> {
-    let whole = |message| vec![Problem { file: file.to_owned(), path: String::new(), message }];
+    let whole = |message: String| vec![Problem::at(file, "", message)];
     let mut documents = yaml::parse(text).map_err(whole)?;
     let value = documents.pop().unwrap_or(Value::Null);
     if !documents.is_empty() {
@@ -45,15 +47,30 @@ pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, text: &str, env: &Env<
 /// One of several documents in a text, not held against any schema yet.
 #[derive(Debug)]
 pub struct Part {
-    /// The name that its problems carry: `file`, or `file#2` and so on where there are several.
-    pub name: String,
+    file: String,
     value: Value,
+    lines: Lines,
 }
 
 impl Part {
+    /// The file it stands in.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The string under a key of the document itself.
     pub fn word(&self, key: &str) -> Option<&str> {
         self.value.get(key).and_then(Value::as_str)
+    }
+
+    /// The line in the file that a path of the document stands at, or of what is nearest around it.
+    pub fn line(&self, path: &str) -> Option<usize> {
+        self.lines.of(path)
+    }
+
+    /// The same problems, each with its line.
+    pub fn located(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        problems.into_iter().map(|problem| Problem { line: self.line(&problem.path), ..problem }).collect()
     }
 }
 
@@ -62,11 +79,9 @@ impl Part {
 /// # Errors
 /// A text that is no YAML.
 pub fn parts(file: &str, text: &str) -> Result<Vec<Part>, Vec<Problem>> {
-    let whole = |message| vec![Problem { file: file.to_owned(), path: String::new(), message }];
-    let documents = yaml::parse(text).map_err(whole)?;
-    let several = documents.len() > 1;
-    let name = |index: usize| if several { format!("{file}#{}", index + 1) } else { file.to_owned() };
-    Ok(documents.into_iter().enumerate().map(|(index, value)| Part { name: name(index), value }).collect())
+    let values = yaml::parse(text).map_err(|message| vec![Problem::at(file, "", message)])?;
+    let lines = lines::lines(text).into_iter().chain(std::iter::repeat(Lines::default()));
+    Ok(values.into_iter().zip(lines).map(|(value, lines)| Part { file: file.to_owned(), value, lines }).collect())
 }
 
 /// Reads documents of one type; made once for many.
@@ -81,16 +96,16 @@ impl<T: DeserializeOwned + JsonSchema> Reader<T> {
     /// # Errors
     /// Only if the type describes itself with an invalid schema, which is a bug.
     pub fn new() -> Result<Self, Vec<Problem>> {
-        let invalid = |message| vec![Problem { file: String::new(), path: String::new(), message }];
+        let invalid = |message: String| vec![Problem::at("", "", message)];
         Ok(Self { checker: Checker::new(schema::<T>()).map_err(invalid)?, read: PhantomData })
     }
 
     /// Reads a document word for word: nothing is filled in from the environment.
     ///
     /// # Errors
-    /// Every [`Problem`] of it.
-    pub fn read(&self, part: Part) -> Result<T, Vec<Problem>> {
-        self.checker.read(&part.name, part.value, None)
+    /// Every [`Problem`] of it, with its line.
+    pub fn read(&self, part: &Part) -> Result<T, Vec<Problem>> {
+        self.checker.read(&part.file, part.value.clone(), None).map_err(|problems| part.located(problems))
     }
 }
 
@@ -230,17 +245,30 @@ written_with_unit!(Size, "^[0-9]+(B|KiB|MiB|GiB)$", "a whole number and B, KiB, 
 pub struct Problem {
     /// The file it stands in.
     pub file: String,
+    /// The line there, counted from 1, as far as it is known.
+    pub line: Option<usize>,
     /// Where in the document, as a YAML path: `targets[0].tls.ca`; empty for the whole document.
     pub path: String,
     /// What is wrong, and what would be right.
     pub message: String,
 }
 
+impl Problem {
+    /// A problem at a path, whose line nobody has looked up yet.
+    pub fn at(file: &str, path: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: None, path: path.to_owned(), message: message.into() }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
         match self.path.as_str() {
-            "" => write!(f, "{}: {}", self.file, self.message),
-            path => write!(f, "{}: {path}: {}", self.file, self.message),
+            "" => write!(f, ": {}", self.message),
+            path => write!(f, ": {path}: {}", self.message),
         }
     }
 }
@@ -395,8 +423,8 @@ owner:
         let parts = parts("doors.yaml", "mode: enforce\n---\nmode: '${WORD}'\n---\n{}\n").unwrap();
         assert_eq!((parts[1].word("mode"), parts[2].word("mode")), (Some("${WORD}"), None));
         let found: Vec<String> =
-            parts.into_iter().flat_map(|part| reader.read(part).err().into_iter().flatten()).map(|problem| problem.to_string()).collect();
-        assert_eq!(found, ["doors.yaml#2: mode: expected one of `enforce`, `observe`", "doors.yaml#3: missing key `mode`"]);
+            parts.iter().flat_map(|part| reader.read(part).err().into_iter().flatten()).map(|problem| problem.to_string()).collect();
+        assert_eq!(found, ["doors.yaml:3: mode: expected one of `enforce`, `observe`", "doors.yaml:5: missing key `mode`"]);
         assert!(super::parts("d", "").unwrap().is_empty());
     }
 

@@ -12,6 +12,7 @@ pub mod explain;
 mod grammar;
 pub mod http;
 mod index;
+pub mod lint;
 pub mod network;
 mod pattern;
 pub mod peer;
@@ -187,7 +188,7 @@ impl PolicySet {
         let mut loading = Loading::new()?;
         for source in sources {
             match crate::document::parts(source.file, source.text) {
-                Ok(parts) => parts.into_iter().for_each(|part| loading.add(part)),
+                Ok(parts) => parts.iter().for_each(|part| loading.add(part)),
                 Err(found) => loading.problems.extend(found),
             }
         }
@@ -309,6 +310,12 @@ enum Grammar {
     Cilium,
 }
 
+/// Whatever the kind was meant to be is the grammar that a document's problems are told in.
+fn grammar_of(part: &Part) -> Grammar {
+    let meant = part.word("kind").and_then(|kind| nearest(kind, KINDS.iter().map(|(kind, _)| *kind)));
+    KINDS.iter().find(|(kind, _)| Some(*kind) == meant).map_or(Grammar::Warehouse, |(_, grammar)| *grammar)
+}
+
 /// Documents on their way into a set.
 struct Loading {
     warehouse: Reader<WarehousePolicy>,
@@ -334,35 +341,36 @@ impl Loading {
         })
     }
 
-    fn add(&mut self, part: Part) {
-        // Whatever the kind was meant to be is the grammar that its problems are told in.
-        let meant = part.word("kind").and_then(|kind| nearest(kind, KINDS.iter().map(|(kind, _)| *kind)));
-        let added = match KINDS.iter().find(|(kind, _)| Some(*kind) == meant) {
-            Some((_, Grammar::Cilium)) => self.add_cilium(part),
-            Some((_, Grammar::Warehouse)) | None => self.add_warehouse(part),
+    fn add(&mut self, part: &Part) {
+        let added = match grammar_of(part) {
+            Grammar::Cilium => self.add_cilium(part),
+            Grammar::Warehouse => self.add_warehouse(part),
         };
-        self.problems.extend(added.err().into_iter().flatten());
+        match added {
+            Ok(warnings) => self.warnings.extend(part.located(warnings)),
+            Err(problems) => self.problems.extend(part.located(problems)),
+        }
     }
 
-    fn add_cilium(&mut self, part: Part) -> Result<(), Vec<Problem>> {
-        let file = part.name.clone();
+    /// Adds a document; what is odd about it.
+    fn add_cilium(&mut self, part: &Part) -> Result<Vec<Problem>, Vec<Problem>> {
         let document = self.cilium.read(part)?;
-        let name = self.network.add(&file, &document, &mut self.warnings)?;
-        self.digested.insert(name, written_out(&file, &document)?);
-        Ok(())
+        let (name, warnings) = self.network.add(part.file(), &document)?;
+        self.digested.insert(name, written_out(part.file(), &document)?);
+        Ok(warnings)
     }
 
-    fn add_warehouse(&mut self, part: Part) -> Result<(), Vec<Problem>> {
-        let file = part.name.clone();
+    /// Adds a document; what is odd about it.
+    fn add_warehouse(&mut self, part: &Part) -> Result<Vec<Problem>, Vec<Problem>> {
         let document = self.warehouse.read(part)?;
-        let policy = compile(&file, &document)?;
+        let policy = compile(part.file(), &document)?;
         if self.policies.contains_key(&policy.name) {
             let message = format!("a policy named {} stands elsewhere too", policy.name);
-            return Err(vec![Problem { file, path: "metadata.name".to_owned(), message }]);
+            return Err(vec![Problem::at(part.file(), "metadata.name", message)]);
         }
-        self.warnings.extend(policy.warnings(&file));
+        let warnings = policy.warnings(part.file()).collect();
         self.policies.insert(Arc::clone(&policy.name), (policy, document));
-        Ok(())
+        Ok(warnings)
     }
 
     fn finish(self) -> Result<PolicySet, Vec<Problem>> {
@@ -393,6 +401,5 @@ fn revision(documents: &[WarehousePolicy], cilium: &BTreeMap<Arc<str>, serde_jso
 }
 
 fn written_out(file: &str, documents: &impl Serialize) -> Result<serde_json::Value, Vec<Problem>> {
-    serde_json::to_value(documents)
-        .map_err(|error| vec![Problem { file: file.to_owned(), path: String::new(), message: format!("no digest can be made: {error}") }])
+    serde_json::to_value(documents).map_err(|error| vec![Problem::at(file, "", format!("no digest can be made: {error}"))])
 }

@@ -29,7 +29,7 @@ pub(super) fn check(name: &str, file: File) -> Result<Config, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let digest = digest_of(&file).map_err(|message| vec![Problem { file: name.to_owned(), path: String::new(), message }])?;
+    let digest = digest_of(&file).map_err(|message| vec![Problem::at(name, "", message)])?;
     Ok(Config { routes, trust, digest, file })
 }
 
@@ -42,7 +42,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { file: self.name.to_owned(), path: path.into(), message: message.into() });
+        self.problems.push(Problem::at(self.name, &path.into(), message));
     }
 
     fn names(&mut self) {

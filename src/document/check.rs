@@ -42,8 +42,7 @@ impl Checker {
         if !findings.is_empty() {
             return Err(findings.into_iter().map(|finding| finding.into_problem(file, &value)).collect());
         }
-        serde_json::from_value(value)
-            .map_err(|error| vec![Problem { file: file.to_owned(), path: String::new(), message: without_values(&error) }])
+        serde_json::from_value(value).map_err(|error| vec![Problem::at(file, "", without_values(&error))])
     }
 
     fn findings(&self, value: &Value) -> Vec<Finding> {
@@ -63,7 +62,7 @@ impl Checker {
 
 impl Finding {
     fn into_problem(self, file: &str, value: &Value) -> Problem {
-        Problem { file: file.to_owned(), path: yaml_path(value, &self.pointer), message: self.message }
+        Problem::at(file, &yaml_path(value, &self.pointer), self.message)
     }
 }
 

@@ -26,7 +26,13 @@ pub(super) fn yaml_path(root: &Value, pointer: &str) -> String {
     path
 }
 
-fn push_key(path: &mut String, key: &str) {
+/// Adds the index of an entry.
+pub(super) fn push_index(path: &mut String, index: usize) {
+    path.push_str(&format!("[{index}]"));
+}
+
+/// Adds a key, quoted where it is not plain.
+pub(super) fn push_key(path: &mut String, key: &str) {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     match (plain, path.is_empty()) {
         (true, true) => path.push_str(key),

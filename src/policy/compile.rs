@@ -67,10 +67,12 @@ impl Policy {
 
     /// Rules that allow a connection and then no statement.
     pub(super) fn warnings<'a>(&'a self, file: &'a str) -> impl Iterator<Item = Problem> + 'a {
-        self.allow.iter().filter(|reach| reach.sql.is_none()).map(move |reach| Problem {
-            file: file.to_owned(),
-            path: reach.rule.path.to_string(),
-            message: "without `rules.sql` this allows the connection and no statement; write `sql: [{}]` to allow all".to_owned(),
+        self.allow.iter().filter(|reach| reach.sql.is_none()).map(move |reach| {
+            Problem::at(
+                file,
+                &reach.rule.path,
+                "without `rules.sql` this allows the connection and no statement; write `sql: [{}]` to allow all",
+            )
         })
     }
 }
@@ -97,10 +99,7 @@ pub(super) fn compile(file: &str, written: &WarehousePolicy) -> Result<Policy, V
             None
         }
     };
-    let name: Arc<str> = match &namespace {
-        Some(namespace) => format!("{namespace}/{}", written.metadata.name).into(),
-        None => written.metadata.name.as_str().into(),
-    };
+    let name = written.name();
     for (path, message) in Selector::unknown_here(&written.spec.endpoint_selector) {
         problems.add(&format!("spec.endpointSelector.{path}"), message);
     }

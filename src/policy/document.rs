@@ -4,6 +4,7 @@
 //! `toPorts` must not be empty: left out it means "any", and an empty one would be read both ways.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -24,6 +25,17 @@ pub(super) struct WarehousePolicy {
     pub(super) metadata: Metadata,
     /// Whom it selects and what they may do.
     pub(super) spec: Spec,
+}
+
+impl WarehousePolicy {
+    /// `namespace/name`, or `name` of a cluster-wide one.
+    pub(super) fn name(&self) -> Arc<str> {
+        let Metadata { name, namespace, .. } = &self.metadata;
+        match self.kind {
+            Kind::WarehousePolicy => format!("{}/{name}", namespace.as_deref().unwrap_or("default")).into(),
+            Kind::ClusterWarehousePolicy => name.as_str().into(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]

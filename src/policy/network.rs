@@ -7,7 +7,7 @@
 //! lets pass, because Cilium decides below; labels of pods behind a service, groups of addresses and names of ports are
 //! such cases.
 
-mod compile;
+pub(super) mod compile;
 mod decide;
 pub(super) mod document;
 #[cfg(test)]
@@ -23,7 +23,7 @@ use super::http::{HeaderEdit, HttpRequest};
 use super::peer::Peer;
 use super::{RuleRef, Summary};
 
-use compile::CiliumRules;
+use compile::{CiliumRules, Selected};
 use document::CiliumPolicy;
 
 /// What carries a connection.
@@ -149,21 +149,27 @@ pub struct NetworkPolicySet {
 }
 
 impl NetworkPolicySet {
-    /// Compiles one document of `kind: CiliumNetworkPolicy` or `CiliumClusterwideNetworkPolicy` into the set; its name.
+    /// Compiles one document of `kind: CiliumNetworkPolicy` or `CiliumClusterwideNetworkPolicy` into the set; its name, and what is odd
+    /// about it.
     ///
     /// # Errors
     /// Every problem that its schema cannot know; then the set is as it was.
-    pub(super) fn add(&mut self, file: &str, document: &CiliumPolicy, warnings: &mut Vec<Problem>) -> Result<Arc<str>, Vec<Problem>> {
+    pub(super) fn add(&mut self, file: &str, document: &CiliumPolicy) -> Result<(Arc<str>, Vec<Problem>), Vec<Problem>> {
         let compiled = compile::compile(file, document)?;
         if self.policies.iter().any(|policy| policy.name == compiled.name) {
             let message = format!("a {} stands elsewhere too", compiled.name);
-            return Err(vec![Problem { file: file.to_owned(), path: "metadata.name".to_owned(), message }]);
+            return Err(vec![Problem::at(file, "metadata.name", message)]);
         }
-        warnings.extend(compiled.warnings(file));
+        let warnings = compiled.warnings(file).collect();
         let name = Arc::clone(&compiled.name);
         let place = self.policies.partition_point(|policy| policy.name < name);
         self.policies.insert(place, compiled);
-        Ok(name)
+        Ok((name, warnings))
+    }
+
+    /// Every rule about pods, in the order of the documents' names.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Selected> {
+        self.policies.iter().flat_map(|policy| &policy.rules)
     }
 
     /// Every document, by name.

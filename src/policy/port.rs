@@ -59,6 +59,24 @@ impl PortMatch {
         format!("0-{}", u16::MAX)
     }
 
+    /// The port, where it is just one.
+    pub(super) fn single(&self) -> Option<u16> {
+        match self.place {
+            Place::Range(first, last) if first == last => Some(first),
+            Place::Range(..) | Place::Named(_) => None,
+        }
+    }
+
+    /// Is there a port and a protocol that both hold?
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let transport = self.transport == other.transport || self.transport.is_none() || other.transport.is_none();
+        let place = match (&self.place, &other.place) {
+            (Place::Range(first, last), Place::Range(other_first, other_last)) => first <= other_last && other_first <= last,
+            (one @ Place::Named(_), other) | (one, other @ Place::Named(_)) => one == other,
+        };
+        transport && place
+    }
+
     /// Is it every port?
     pub(super) fn is_every(&self) -> bool {
         self.place == Place::Range(0, u16::MAX)

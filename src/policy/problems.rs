@@ -25,7 +25,7 @@ impl<'f> Problems<'f> {
 
     /// Notes one.
     pub(super) fn add(&mut self, path: &str, message: impl Into<String>) {
-        self.found.push(Problem { file: self.file.to_owned(), path: path.to_owned(), message: message.into() });
+        self.found.push(Problem::at(self.file, path, message));
     }
 
     /// Keeps what compiles, and notes why the rest does not.

@@ -9,7 +9,7 @@ use super::truth::Truth;
 
 /// Labels of Cilium that say where a workload runs and as whom. They come from the proven identity alone.
 pub(super) const NAMESPACE: &str = "io.kubernetes.pod.namespace";
-const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
+pub(super) const SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
 
 /// The labels of a pod's namespace, as Cilium derives them.
 pub(super) const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
@@ -156,6 +156,16 @@ impl Selector {
         self.0.push(Condition { source: Source::Kubernetes, key: key.to_owned(), test });
         self.0.sort();
         self
+    }
+
+    /// Labels that it asks for, each with the first value that it would take.
+    pub(super) fn asked(&self) -> BTreeMap<String, String> {
+        let asked = self.0.iter().filter_map(|condition| match &condition.test {
+            Test::In(values) => Some((condition.key.clone(), values.first()?.clone())),
+            Test::Exists => Some((condition.key.clone(), String::new())),
+            Test::NotIn(_) | Test::DoesNotExist => None,
+        });
+        asked.collect()
     }
 
     /// Is it about labels that Cilium itself gives?

@@ -421,7 +421,7 @@ fn the_revision_names_what_decides_and_nothing_else() {
 fn a_name_that_stands_twice_is_refused_across_files() {
     let text = minimal("a", "rules: {sql: [{}]}");
     let problems = PolicySet::parse(&[Source { file: "one", text: &text }, Source { file: "two", text: &text }]).unwrap_err();
-    assert_eq!(lines(&problems), "two: metadata.name: a policy named a stands elsewhere too\n");
+    assert_eq!(lines(&problems), "two:1: metadata.name: a policy named a stands elsewhere too\n");
 }
 
 #[test]

@@ -50,13 +50,17 @@ impl Texts {
     /// # Errors
     /// Every problem of every document.
     pub fn compile(&self) -> Result<PolicySet, Vec<Problem>> {
-        let sources: Vec<_> = self.0.iter().map(|(file, text)| Source { file, text }).collect();
-        PolicySet::parse(&sources)
+        PolicySet::parse(&self.sources())
+    }
+
+    /// Each file with its text.
+    pub fn sources(&self) -> Vec<Source<'_>> {
+        self.0.iter().map(|(file, text)| Source { file, text }).collect()
     }
 }
 
 fn problem(path: &Path, error: &io::Error) -> Problem {
-    Problem { file: path.display().to_string(), path: String::new(), message: format!("cannot be read: {error}") }
+    Problem::at(&path.display().to_string(), "", format!("cannot be read: {error}"))
 }
 
 fn read(file: &Path) -> io::Result<String> {

@@ -1,5 +1,8 @@
 //! New policy files while the proxy runs.
 
+use tollhouse::config::Config;
+use tollhouse::serve::Server;
+
 use crate::support::http::metric;
 use crate::support::proxy::{ALLOW_ALL, Proxy};
 use crate::support::{eventually, within};
@@ -58,5 +61,37 @@ async fn a_policy_file_that_vanishes_leaves_the_old_policies_in_force() {
     // The old text again is a load like any other.
     proxy.write_policy(ALLOW_ALL);
     eventually(|| async { (metric(proxy.pod_admin, "tollhouse_policy_current", &[]).await == 1.0).then_some(()) }).await;
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn one_bad_document_of_a_directory_keeps_the_last_good_set_in_force_and_refuses_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let policy = |name: &str, entry: &str| {
+        format!(
+            "apiVersion: tollhouse.dev/v1alpha1\nkind: ClusterWarehousePolicy\nmetadata: {{ name: {name} }}\n\
+             spec: {{ endpointSelector: {{}}, egress: [{{ toPorts: [{{ rules: {{ sql: [{entry}] }} }}] }}] }}\n"
+        )
+    };
+    write("a.yaml", &policy("a", "{}"));
+    let paths = serde_json::json!([directory.path()]);
+    let proxy = Proxy::with(NOTHING, |config| config["policy"]["paths"] = paths.clone()).await;
+    let client = proxy.client().await;
+
+    write("b.yaml", &policy("b", "{ tabels: [a.b] }"));
+    eventually(|| async { (metric(proxy.pod_admin, "tollhouse_policy_current", &[]).await == 0.0).then_some(()) }).await;
+    within(client.simple_query(SALARIES)).await.unwrap();
+    assert_eq!(crate::support::http::get(proxy.pod_admin, "/readyz").await.0, 200);
+
+    let other = tempfile::tempdir().unwrap();
+    let mut config = crate::support::proxy::configuration(&other);
+    config["policy"]["paths"] = paths;
+    let config = Config::parse("test.yaml", &config.to_string(), &|_| None).unwrap();
+    let error = Server::bind(config).await.err().unwrap().to_string();
+    assert!(
+        error.contains("b.yaml:4: spec.egress[0].toPorts[0].rules.sql[0].tabels: unknown key `tabels`; did you mean `tables`?"),
+        "{error}"
+    );
     proxy.stop().await;
 }

@@ -24,26 +24,26 @@ pub(in crate::policy) struct CiliumRules {
 
 /// One `spec`, if it is about pods.
 #[derive(Debug)]
-pub(super) struct Selected {
+pub(in crate::policy) struct Selected {
     /// `None` is cluster-wide.
-    pub(super) namespace: Option<String>,
+    pub(in crate::policy) namespace: Option<String>,
     pub(super) selector: Selector,
     /// Does it close what nothing allows?
     pub(super) default_deny: bool,
-    pub(super) allow: Vec<Grant>,
+    pub(in crate::policy) allow: Vec<Grant>,
     pub(super) deny: Vec<Ban>,
 }
 
 /// What one `toPorts` of `egress` allows.
 #[derive(Debug)]
-pub(super) struct Grant {
+pub(in crate::policy) struct Grant {
     /// `spec.egress[0].toPorts[0]`, or `spec.egress[0]` where the rule has no `toPorts`.
-    pub(super) rule: RuleRef,
-    pub(super) peers: Peers,
+    pub(in crate::policy) rule: RuleRef,
+    pub(in crate::policy) peers: Peers,
     /// `None` is every port.
-    pub(super) ports: Option<Vec<PortMatch>>,
-    pub(super) server_names: Vec<Host>,
-    pub(super) spoken: Spoken,
+    pub(in crate::policy) ports: Option<Vec<PortMatch>>,
+    pub(in crate::policy) server_names: Vec<Host>,
+    pub(in crate::policy) spoken: Spoken,
     pub(super) authentication: Option<AuthenticationMode>,
     /// TLS settings and listener, written out: two that differ cannot hold at once.
     pub(super) proxy: Option<String>,
@@ -51,7 +51,7 @@ pub(super) struct Grant {
 
 /// What must be spoken on a connection.
 #[derive(Debug)]
-pub(super) enum Spoken {
+pub(in crate::policy) enum Spoken {
     Anything,
     /// HTTP, and one of these must match; each with its index.
     Http(Vec<http::Rule>),
@@ -61,10 +61,10 @@ pub(super) enum Spoken {
 
 /// What one `toPorts` of `egressDeny` denies.
 #[derive(Debug)]
-pub(super) struct Ban {
-    pub(super) rule: RuleRef,
-    pub(super) peers: Peers,
-    pub(super) ports: Option<Vec<PortMatch>>,
+pub(in crate::policy) struct Ban {
+    pub(in crate::policy) rule: RuleRef,
+    pub(in crate::policy) peers: Peers,
+    pub(in crate::policy) ports: Option<Vec<PortMatch>>,
 }
 
 impl CiliumRules {
@@ -87,10 +87,12 @@ impl CiliumRules {
             Spoken::Http(rules) => rules.iter().enumerate().map(|(index, rule)| (grant, index, rule)).collect::<Vec<_>>(),
             Spoken::Anything | Spoken::Dns(_) => Vec::new(),
         });
-        http.filter(|(_, _, rule)| rule.needs_secret()).map(move |(grant, index, _)| Problem {
-            file: file.to_owned(),
-            path: format!("{}.rules.http[{index}]", grant.rule.path),
-            message: "a header is compared with a secret, which is not read here, so the rule lets nothing pass".to_owned(),
+        http.filter(|(_, _, rule)| rule.needs_secret()).map(move |(grant, index, _)| {
+            Problem::at(
+                file,
+                &format!("{}.rules.http[{index}]", grant.rule.path),
+                "a header is compared with a secret, which is not read here, so the rule lets nothing pass",
+            )
         })
     }
 }
@@ -100,18 +102,14 @@ impl CiliumRules {
 /// # Errors
 /// Every problem that its schema cannot know.
 pub(in crate::policy) fn compile(file: &str, written: &CiliumPolicy) -> Result<CiliumRules, Vec<Problem>> {
-    let mut compiler = Compiler { problems: Problems::of(file), policy: "".into(), namespace: None };
-    let (word, namespace) = match (written.kind, &written.metadata.namespace) {
-        (Kind::CiliumNetworkPolicy, namespace) => ("CiliumNetworkPolicy", Some(namespace.as_deref().unwrap_or("default"))),
-        (Kind::CiliumClusterwideNetworkPolicy, None) => ("CiliumClusterwideNetworkPolicy", None),
-        (Kind::CiliumClusterwideNetworkPolicy, Some(_)) => {
-            compiler.problems.add("metadata.namespace", "a CiliumClusterwideNetworkPolicy has no namespace");
-            ("CiliumClusterwideNetworkPolicy", None)
-        }
+    let namespace = match written.kind {
+        Kind::CiliumNetworkPolicy => Some(written.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned())),
+        Kind::CiliumClusterwideNetworkPolicy => None,
     };
-    let name = &written.metadata.name;
-    compiler.policy = namespace.map_or_else(|| format!("{word} {name}"), |namespace| format!("{word} {namespace}/{name}")).into();
-    compiler.namespace = namespace.map(str::to_owned);
+    let mut compiler = Compiler { problems: Problems::of(file), policy: written.name(), namespace };
+    if compiler.namespace.is_none() && written.metadata.namespace.is_some() {
+        compiler.problems.add("metadata.namespace", "a CiliumClusterwideNetworkPolicy has no namespace");
+    }
     let mut rules = Vec::new();
     for (index, spec) in written.specs.iter().flatten().enumerate() {
         rules.extend(compiler.spec(&format!("specs[{index}]"), spec));
@@ -365,6 +363,7 @@ impl Compiler<'_> {
             (Some(http), None) => Spoken::Http(self.problems.http(path, http)),
             (None, Some(dns)) if dns.is_empty() => Spoken::Anything,
             (None, Some(dns)) => Spoken::Dns(self.problems.names(&format!("{path}.rules.dns"), dns)),
+            (None, None) if gone.iter().any(|(_, value)| value.is_some()) => Spoken::Anything,
             (Some(_), Some(_)) | (None, None) => {
                 self.problems.add(&format!("{path}.rules"), "expected exactly one of `http` and `dns`");
                 Spoken::Anything
