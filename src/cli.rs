@@ -13,6 +13,7 @@ mod audit;
 mod check;
 mod dev;
 mod explain;
+mod policy;
 mod run;
 mod schema;
 
@@ -34,6 +35,7 @@ enum Command {
     Dev(dev::Command),
     Check(check::Command),
     Explain(explain::Command),
+    Policy(policy::Command),
     Audit(audit::Command),
     Schema(schema::Command),
 }
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Dev(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Schema(command) => command.run(),
     };

@@ -8,6 +8,7 @@ mod cidr;
 mod compile;
 pub mod crd;
 mod decide;
+pub mod derive;
 mod document;
 mod entry;
 pub mod explain;
