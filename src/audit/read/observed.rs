@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Line;
 use crate::policy::derive::observed::Observed;
-use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
+use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
 
 /// Joins executions with their sessions. Holds the database of each session of the log.
 #[derive(Default)]
@@ -50,7 +50,14 @@ fn read(effect: &Value) -> Option<Effect> {
         return Some(Effect::Access { action, object: object(fields.get("object")?)?, columns: Vec::new() });
     }
     if let Some(function) = fields.get("call") {
-        return Some(Effect::Call { function: object(function)? });
+        let process = fields.get("process_id").and_then(Value::as_i64).and_then(|id| i32::try_from(id).ok());
+        let own = fields.get("own_session").and_then(Value::as_bool).unwrap_or_default();
+        let signals = match process {
+            Some(id) if own => Signals::OwnSession(id),
+            Some(id) => Signals::Process(id),
+            None => Signals::Unsaid,
+        };
+        return Some(Effect::Call { function: object(function)?, signals });
     }
     if let Some(parameter) = text("set") {
         return Some(Effect::Set { parameter: parameter.to_owned() });

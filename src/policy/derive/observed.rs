@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::writer::{For, Writer, exact};
 use super::{DeriveError, Options};
-use crate::sql::{Action, Effect, ObjectKind};
+use crate::sql::{Action, Effect, ObjectKind, Signals};
 
 /// One execution that was recorded and not denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +92,14 @@ impl Seen {
                         let key = (database, exact(&object.name, OF)?);
                         _ = self.schemas.entry(key).or_default().insert(*action);
                     }
-                    (ObjectKind::Database | ObjectKind::Function | ObjectKind::Type, _) => _ = self.open.insert(effect.to_string()),
+                    (ObjectKind::Database | ObjectKind::Function | ObjectKind::Type | ObjectKind::Location, _) => {
+                        _ = self.open.insert(effect.to_string())
+                    }
                 }
             }
-            Effect::Call { function } => match &function.schema {
+            // Needs no rule.
+            Effect::Call { function: _, signals: Signals::OwnSession(_) } => {}
+            Effect::Call { function, signals: Signals::Unsaid | Signals::Process(_) } => match &function.schema {
                 Some(schema) => _ = self.functions.insert(format!("{}.{}", exact(schema, OF)?, exact(&function.name, OF)?)),
                 None => _ = self.open.insert(format!("{effect}, whose schema was not certain")),
             },

@@ -36,11 +36,11 @@ impl Project<'_, '_, '_> {
         for relation in self.manifest.nodes.values().filter(own).filter_map(|node| node.relation.as_ref()) {
             schemas.entry(&relation.database).or_default().insert(&relation.schema);
         }
-        self.writer.comment("What dbt does beside its nodes: it reads the catalog, makes schemas, and cancels its own sessions.");
-        self.writer.comment("Transactions need no rule.");
+        self.writer.comment("What dbt does beside its nodes: it reads the catalog and makes schemas. Transactions need no rule, nor does");
+        self.writer.comment("the cancelling of its own sessions.");
         let databases = schemas.keys().map(|database| exact(database, "a database")).collect::<Result<Vec<_>, _>>()?;
         if !databases.is_empty() {
-            let builtin = ("builtin", vec!["dbt-introspection".to_owned(), "dbt-cancel".to_owned()]);
+            let builtin = ("builtin", vec!["dbt-introspection".to_owned()]);
             self.writer.entry(For::Anybody, &[builtin, ("databases", databases)]);
         }
         for (database, schemas) in schemas {
@@ -162,10 +162,12 @@ fn rule(effect: &Effect, database: Option<&str>, rights: &Rights) -> Result<Rule
                 (ObjectKind::Function, Some(schema)) => {
                     Rule::Keys(vec![action, ("functions", vec![format!("{}.{}", exact(schema, OF)?, exact(&object.name, OF)?)])])
                 }
-                (ObjectKind::Relation | ObjectKind::Function | ObjectKind::Database | ObjectKind::Type, _) => Rule::Open,
+                (ObjectKind::Relation | ObjectKind::Function | ObjectKind::Database | ObjectKind::Type | ObjectKind::Location, _) => {
+                    Rule::Open
+                }
             }
         }
-        Effect::Call { function: Object { schema: Some(schema), name, .. } } => {
+        Effect::Call { function: Object { schema: Some(schema), name, .. }, signals: _ } => {
             Rule::Keys(vec![("functions", vec![format!("{}.{}", exact(schema, OF)?, exact(name, OF)?)])])
         }
         Effect::Role { role: Some(role) } => Rule::Keys(vec![("roles", vec![exact(role, OF)?])]),
