@@ -7,7 +7,7 @@ SHELL := bash
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/drivers/psql.sh tests/regress.sh \
-	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
+	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
@@ -15,9 +15,9 @@ help: ## List the targets
 setup: ## Install what build, demo and tests need (apt packages, a Python environment in .cache)
 	@tests/setup.sh
 
-demo: setup ## Run a dbt project through Tollhouse into PostgreSQL; KEEP=1 leaves it running
+demo: setup ## Run a dbt project through Tollhouse into PostgreSQL; KEEP=1 leaves it running; POLICY=derived: under its own policy
 	cargo build --release --locked
-	@KEEP=$(KEEP) TOLLHOUSE_BINARY=$(RELEASE) deploy/demo/run.sh
+	@KEEP=$(KEEP) TOLLHOUSE_BINARY=$(RELEASE) deploy/demo/$(if $(filter derived,$(POLICY)),derived,run).sh
 
 test: lint unit e2e ## Everything the gate runs: lints, unit and integration tests, real drivers and dbt
 
@@ -33,6 +33,7 @@ e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions,
 	@# The same build as the tests': with their dependencies' features everything would be compiled once more.
 	cargo test --locked --no-run
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
+	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/derived.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/regress.sh short
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh

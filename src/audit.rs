@@ -23,7 +23,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dbt::Attribution;
+use crate::dbt::Claim;
 use crate::document::{Size, Span};
 use crate::identity::Principal;
 use crate::policy::Decision;
@@ -220,8 +220,8 @@ pub struct Execution<'a> {
     pub effects: &'a [Effect],
     /// The schema of unqualified names, where known.
     pub unqualified_schema: Option<&'a str>,
-    /// What dbt claims about it.
-    pub dbt: Option<&'a Attribution>,
+    /// What dbt claims about it, and what that is worth.
+    pub dbt: Option<Claim<'a>>,
 }
 
 /// An execution and what policy said of it.

@@ -32,6 +32,9 @@ pub struct File {
     pub identities: Vec<identity::Settings>,
     /// What it may do.
     pub policy: PolicyFile,
+    /// What dbt's claims about statements are held against.
+    #[serde(default)]
+    pub dbt: Option<DbtFile>,
     /// The evidence.
     pub audit: audit::Settings,
     /// Health, metrics and introspection.
@@ -99,6 +102,15 @@ impl PolicyFile {
     const fn default_reload_interval() -> Span {
         Span::seconds(2)
     }
+}
+
+/// What dbt's claims about statements are held against.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DbtFile {
+    /// The project's `target/manifest.json`, from the build of the image: never dbt's own writable one. Looked at for changes
+    /// as often as policies are.
+    pub manifest: PathBuf,
 }
 
 /// How the program stops.

@@ -1,6 +1,9 @@
-//! What dbt says about a statement.
+//! What dbt says about a statement, and what its manifest proves of that.
 
 mod comment;
+pub mod manifest;
+
+use manifest::verify::Standing;
 
 /// Who dbt says a statement is for. It comes from a comment that the client wrote, so it is claimed, not proven.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +20,15 @@ pub struct Attribution {
     pub profile: Option<String>,
     /// `dbt_version`.
     pub version: Option<String>,
+}
+
+/// What dbt says about a statement, and what that is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// What it says.
+    pub attribution: &'a Attribution,
+    /// Whether a manifest bears it out.
+    pub standing: &'a Standing,
 }
 
 /// Reads dbt's query comment: a block comment at the start or the end of `text` that is a JSON object with

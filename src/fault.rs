@@ -152,6 +152,10 @@ reasons! {
     StatementOpaque { "statement-opaque", Policy, "42501", 403,
         "the statement cannot be judged, and no rule allows its opaque class",
         "rewrite the statement, or allow the class by name under rules.sql[].opaque" }
+    /// Rules allow the statement only where the dbt node that it names is verified, and it is not.
+    DbtUnverified { "dbt-unverified", Policy, "42501", 403,
+        "the policy allows this only to a dbt node that the manifest bears out",
+        "the detail says what does not fit; build with the manifest that dbt.manifest names, or mount the new one" }
 
     /// The token file cannot be read.
     TokenUnreadable { "token-unreadable", Identity, "28000", 503,

@@ -8,11 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::audit::log::{AuditError, AuditLog, Entry, Submitted};
 use crate::audit::record::RecordId;
 use crate::audit::{Attempt, Execution, Outcome, SessionFacts, Status};
+use crate::dbt::Claim;
+use crate::dbt::manifest::Manifest;
+use crate::dbt::manifest::verify::Mismatch;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -23,6 +26,7 @@ use crate::target::Target;
 /// Decides about statements with the policies in force, and records every decision.
 pub struct Gate {
     policies: ArcSwap<PolicySet>,
+    manifest: ArcSwapOption<Manifest>,
     audit: AuditLog,
     metrics: Arc<Metrics>,
 }
@@ -56,7 +60,7 @@ pub struct Permit {
 impl Gate {
     /// A gate with its first set of policies.
     pub fn new(policies: PolicySet, audit: AuditLog, metrics: Arc<Metrics>) -> Self {
-        Self { policies: ArcSwap::from_pointee(policies), audit, metrics }
+        Self { policies: ArcSwap::from_pointee(policies), manifest: ArcSwapOption::empty(), audit, metrics }
     }
 
     /// Replaces the policies as a whole; executions admitted before are not judged again.
@@ -67,6 +71,16 @@ impl Gate {
     /// The policies in force.
     pub fn policies(&self) -> Arc<PolicySet> {
         self.policies.load_full()
+    }
+
+    /// Replaces the manifest that dbt's claims are held against; statements prepared before are not verified again.
+    pub fn replace_manifest(&self, manifest: Manifest) {
+        self.manifest.store(Some(Arc::new(manifest)));
+    }
+
+    /// The manifest in force, where there is one.
+    pub fn manifest(&self) -> Option<Arc<Manifest>> {
+        self.manifest.load_full()
     }
 
     /// The log that this gate records in.
@@ -130,6 +144,10 @@ impl Gate {
         self.count("received", execution.session);
         if execution.effects.iter().any(is_parse_error) {
             self.count("parse_errors", execution.session);
+        }
+        if let Some(Claim { standing, .. }) = execution.dbt {
+            let mismatch = standing.mismatch().map_or("", Mismatch::as_str);
+            self.metrics.dbt_statements_total.with_label_values(&[standing.as_str(), mismatch]).inc();
         }
         self.policies.load().decide(&request(execution))
     }

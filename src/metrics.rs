@@ -30,6 +30,10 @@ pub struct Metrics {
     pub policies: IntGauge,
     /// 1 while the newest policy files are the ones in force, 0 after a rejected load.
     pub policy_current: IntGauge,
+    /// Judged statements that dbt attributes, by what that is worth (`claimed`, `verified`, `mismatch`) and how they do not fit.
+    pub dbt_statements_total: IntCounterVec,
+    /// 1 while the newest manifest is the one in force, 0 after a rejected load or without one.
+    pub manifest_current: IntGauge,
     /// Exchanges by kind and outcome (`ok` or a reason code).
     pub exchange_total: IntCounterVec,
     /// Time of an exchange with all its steps.
@@ -88,6 +92,12 @@ impl Metrics {
             policy_change_total: make.counters("policy_change_total", "Loads of the policy set.", &["outcome"])?,
             policies: make.int_gauge("policy", "Policies in force.")?,
             policy_current: make.int_gauge("policy_current", "1 while the newest policy files are in force.")?,
+            dbt_statements_total: make.counters(
+                "dbt_statements_total",
+                "Judged statements that dbt attributes, by what that is worth: claimed, verified, mismatch and which.",
+                &["standing", "mismatch"],
+            )?,
+            manifest_current: make.int_gauge("dbt_manifest_current", "1 while the newest dbt manifest is in force.")?,
             exchange_total: make.counters("credential_exchange_total", "Credential exchanges.", &["kind", "outcome"])?,
             exchange_duration: make.histograms(
                 "credential_exchange_duration_seconds",
@@ -200,6 +210,7 @@ mod tests {
             self.operation_duration.with_label_values(&["", ""]);
             self.relayed_bytes.with_label_values(&[""]);
             self.policy_change_total.with_label_values(&[""]);
+            self.dbt_statements_total.with_label_values(&["", ""]);
             self.exchange_total.with_label_values(&["", ""]);
             self.exchange_duration.with_label_values(&[""]);
             self.credential_expiry.with_label_values(&[""]);

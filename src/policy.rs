@@ -2,10 +2,13 @@
 //!
 //! Pure: no I/O, no clock, no `await`. Reading files is `serve`'s work; it hands texts in.
 
+mod attribution;
+mod builtin;
 mod cidr;
 mod compile;
 pub mod crd;
 mod decide;
+pub mod derive;
 mod document;
 mod entry;
 pub mod explain;
@@ -34,7 +37,7 @@ use aws_lc_rs::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::dbt::Attribution;
+use crate::dbt::Claim;
 use crate::document::{Part, Problem, Reader, nearest};
 use crate::fault::Reason;
 use crate::identity::Principal;
@@ -66,8 +69,8 @@ pub struct AccessRequest<'a> {
     pub unqualified_schema: Option<&'a str>,
     /// Every effect of every statement; empty asks for nothing beyond the connection.
     pub effects: &'a [Effect],
-    /// What dbt claims about the statement.
-    pub dbt: Option<&'a Attribution>,
+    /// What dbt claims about the statement, and what that is worth.
+    pub dbt: Option<Claim<'a>>,
 }
 
 /// The answer, with the rule that gave it.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,7 @@ use crate::admin::{self, Audience};
 use crate::audit::log::{AuditError, AuditLog, Note, Start};
 use crate::config::{Config, Route};
 use crate::credential::{self, chain::ChainError};
+use crate::dbt::manifest::Manifest;
 use crate::document::Problem;
 use crate::drain::{self, Drain, Stage, Trigger};
 use crate::fault::Fault;
@@ -29,6 +31,7 @@ use crate::sql;
 use crate::tls::{self, TlsError};
 use crate::warehouse::postgres::{ALPN, Negotiation};
 
+pub mod manifest;
 pub mod policies;
 
 use policies::Texts;
@@ -46,6 +49,7 @@ pub struct Server {
     admin_sockets: Vec<(TcpListener, Audience)>,
     state: Arc<admin::State>,
     texts: Texts,
+    manifest: Option<(PathBuf, manifest::Stamp)>,
     connections: Arc<Semaphore>,
     trigger: Trigger,
     drain: Drain,
@@ -57,6 +61,9 @@ pub enum ServeError {
     /// The policies are not valid.
     #[error("the policies are not valid:\n{}", lines(.0))]
     Policies(Vec<Problem>),
+    /// The dbt manifest cannot be used.
+    #[error("the dbt manifest cannot be used: {0}")]
+    Manifest(Problem),
     /// The audit log cannot be opened or closed.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
@@ -103,9 +110,14 @@ impl Server {
         for warning in set.warnings() {
             tracing::warn!(%warning, "a policy has an odd effect");
         }
+        let (manifest, watched) = read_manifest(&config).await?.unzip();
         let audit = open_audit(&config, &metrics).await?;
         policies::announce(&set, &metrics);
         let gate = Arc::new(Gate::new(set, audit, Arc::clone(&metrics)));
+        if let Some(manifest) = manifest {
+            manifest::announce(&manifest, &metrics);
+            gate.replace_manifest(manifest);
+        }
         let (trigger, drain) = drain::channel();
         let shared = Shared {
             gate: Arc::clone(&gate),
@@ -128,6 +140,7 @@ impl Server {
             admin_sockets.push((socket, audience));
         }
         policies::note_loaded(&gate).await?;
+        manifest::note_loaded(&gate).await?;
         let state = Arc::new(admin::State {
             metrics,
             gate,
@@ -136,7 +149,8 @@ impl Server {
             started: AtomicBool::new(false),
             quit: Notify::new(),
         });
-        Ok(Self { config, listeners, credentials, admin_sockets, state, texts, connections: shared.connections, trigger, drain })
+        let connections = shared.connections;
+        Ok(Self { config, listeners, credentials, admin_sockets, state, texts, manifest: watched, connections, trigger, drain })
     }
 
     /// The addresses of the listeners, in the configuration's order.
@@ -160,7 +174,7 @@ impl Server {
     /// # Errors
     /// `Audit` when the log could not take its closing record.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { config, listeners, credentials, admin_sockets, state, texts, connections, trigger, drain } = self;
+        let Self { config, listeners, credentials, admin_sockets, state, texts, manifest, connections, trigger, drain } = self;
         let mut background = JoinSet::new();
         for (socket, audience) in admin_sockets {
             let state = Arc::clone(&state);
@@ -178,6 +192,11 @@ impl Server {
             metrics: Arc::clone(&state.metrics),
         };
         background.spawn(watch.run(drain.clone()));
+        if let Some((path, read)) = manifest {
+            let (gate, metrics) = (Arc::clone(&state.gate), Arc::clone(&state.metrics));
+            let watch = manifest::Watch { path, interval: config.file.policy.reload_interval.0, read, gate, metrics };
+            background.spawn(watch.run(drain.clone()));
+        }
         let mut serving = JoinSet::new();
         for listener in listeners {
             serving.spawn(listener.serve());
@@ -244,6 +263,16 @@ impl Shared {
         };
         Ok((Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?, credentials))
     }
+}
+
+/// The manifest, with its file as it was when it was read.
+async fn read_manifest(config: &Config) -> Result<Option<(Manifest, (PathBuf, manifest::Stamp))>, ServeError> {
+    let Some(path) = config.file.dbt.as_ref().map(|dbt| dbt.manifest.clone()) else { return Ok(None) };
+    let read = move || {
+        let stamp = manifest::Stamp::of(&path);
+        manifest::read(&path).map(|manifest| (manifest, (path, stamp)))
+    };
+    tokio::task::spawn_blocking(read).await?.map(Some).map_err(ServeError::Manifest)
 }
 
 async fn open_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<AuditLog, ServeError> {

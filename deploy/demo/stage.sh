@@ -3,7 +3,7 @@
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
 # TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar, TOLLHOUSE_CONFIG its configuration,
-# TOLLHOUSE_ROLE the role that it gets certificates for.
+# TOLLHOUSE_ROLE the role that it gets certificates for, DBT_PROJECT the directory of the dbt project.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
@@ -99,9 +99,9 @@ psql_through() {
 
 # dbt_run TARGET NAME COMMAND...: one run of dbt, its artifacts in $scratch/NAME; prints its closing line.
 dbt_run() {
-    local target=$1 name=$2
+    local target=$1 name=$2 project=${DBT_PROJECT:-deploy/demo/dbt}
     shift 2
-    if ! "$venv/bin/dbt" "$@" --target "$target" --project-dir deploy/demo/dbt --profiles-dir deploy/demo/dbt \
+    if ! "$venv/bin/dbt" "$@" --target "$target" --project-dir "$project" --profiles-dir deploy/demo/dbt \
         --target-path "$scratch/$name" --log-path "$scratch/$name" --no-version-check >"$scratch/$name.out" 2>&1; then
         cat "$scratch/$name.out" >&2
         fail "dbt $* against the $target target"

@@ -26,7 +26,7 @@ use tollhouse::metrics::Metrics;
 use tollhouse::policy::{PolicySet, Source};
 use tollhouse::secret::Secret;
 use tollhouse::sql;
-use tollhouse::target::Target;
+use tollhouse::target::{Opening, Target};
 use tollhouse::tls::{self, ClientSettings, Mode, Trust};
 use tollhouse::warehouse::postgres::{Method, Negotiation, POSTGRESQL};
 
@@ -307,7 +307,7 @@ pub(crate) fn principal() -> Principal {
 
 /// The warehouse at a port of this machine.
 pub(crate) fn target_at(port: u16) -> Target {
-    Target { name: "warehouse".to_owned(), kind: POSTGRESQL.name, host: "127.0.0.1".to_owned(), port }
+    Target { name: "warehouse".to_owned(), kind: POSTGRESQL.name, host: "127.0.0.1".to_owned(), port, opening: Opening::Plain }
 }
 
 /// A policy for everybody with these entries of `rules.sql`.

@@ -6,7 +6,7 @@ use pg_query::NodeRef;
 use tollhouse::policy::{AccessRequest, PolicySet, Source, Verdict};
 use tollhouse::sql::cache::Cache;
 use tollhouse::sql::{Action, Analysis, Dialect, Effect, Limits, Object, ObjectKind, OpaqueClass, Signals, analyze};
-use tollhouse::target::Target;
+use tollhouse::target::{Opening, Target};
 
 use super::stage::{principal, rules};
 
@@ -103,7 +103,7 @@ fn request<'a>(principal: &'a tollhouse::identity::Principal, target: &'a Target
 }
 
 fn target() -> Target {
-    Target { name: "warehouse".to_owned(), kind: "postgresql", host: "127.0.0.1".to_owned(), port: 5432 }
+    Target { name: "warehouse".to_owned(), kind: "postgresql", host: "127.0.0.1".to_owned(), port: 5432, opening: Opening::Plain }
 }
 
 /// Nodes of statements that change data or definitions, whatever else is around them.

@@ -18,6 +18,7 @@ use super::record::{BootId, Definition, Kind, Record, RecordId};
 use super::storage::Storage;
 use super::writer::{Message, Writer};
 use super::{Attempt, ClientFacts, Outcome, SessionFacts, Settings, Status};
+use crate::document::Problem;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -178,6 +179,24 @@ pub enum Note<'a> {
         in_force: &'a str,
         /// What is wrong with the new one.
         problems: &'a [crate::document::Problem],
+    },
+    /// A dbt manifest is in force from here on.
+    ManifestLoaded {
+        /// [`crate::dbt::manifest::Manifest::digest`].
+        digest: &'a str,
+        /// The project's name.
+        project: Option<&'a str>,
+        /// The run of dbt that wrote it.
+        invocation: Option<&'a str>,
+        /// How many nodes it has.
+        nodes: usize,
+    },
+    /// A dbt manifest was rejected.
+    ManifestRejected {
+        /// The digest of the one that stays in force.
+        in_force: &'a str,
+        /// Why.
+        problem: &'a Problem,
     },
     /// The program takes no new sessions.
     Draining {

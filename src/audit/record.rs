@@ -68,6 +68,10 @@ kinds! {
     PolicyLoaded = "policy-loaded",
     /// A policy set was rejected; the one before stays in force.
     PolicyRejected = "policy-rejected",
+    /// A dbt manifest is in force from here on.
+    ManifestLoaded = "manifest-loaded",
+    /// A dbt manifest was rejected; the one before stays in force.
+    ManifestRejected = "manifest-rejected",
     /// The program takes no new sessions.
     Draining = "draining",
     /// The chain so far, signed.

@@ -19,7 +19,8 @@ use super::storage::Storage;
 use super::storage::faults::Faults;
 use super::verify::{Report, verify};
 use super::{Attempt, ClientFacts, Execution, Outcome, Protocol, SessionFacts, Settings, Status};
-use crate::dbt::Attribution;
+use crate::dbt::manifest::verify::Standing;
+use crate::dbt::{Attribution, Claim};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::policy::{Decision, RuleRef, Verdict};
@@ -81,7 +82,7 @@ impl Fixture {
             analysis: &self.analysis,
             effects: &self.analysis.statements[0].effects,
             unqualified_schema: Some("public"),
-            dbt: Some(&self.dbt),
+            dbt: Some(Claim { attribution: &self.dbt, standing: &Standing::Claimed }),
         };
         Attempt { execution, decision: &self.decision }
     }

@@ -217,6 +217,8 @@ impl<'k> Walk<'k> {
             | Kind::CredentialExchanged
             | Kind::PolicyLoaded
             | Kind::PolicyRejected
+            | Kind::ManifestLoaded
+            | Kind::ManifestRejected
             | Kind::Draining => Ok(()),
         }
     }

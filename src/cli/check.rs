@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::config::Config;
 use crate::document::Problem;
+use crate::serve::manifest;
 use crate::serve::policies::Texts;
 
 /// Check a configuration and the policies that it names, and report every problem at once.
@@ -29,6 +30,11 @@ impl Command {
             Ok(set) => set,
             Err(problems) => bail!(report(&problems)),
         };
+        if let Some(dbt) = &config.file.dbt
+            && let Err(problem) = manifest::read(&dbt.manifest)
+        {
+            bail!(report(&[problem]));
+        }
         let mut out = io::stdout().lock();
         for warning in set.warnings() {
             writeln!(out, "warning: {warning}")?;

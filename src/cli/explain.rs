@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
 use super::check::load;
 use crate::config::{Config, Route};
-use crate::dbt;
+use crate::dbt::manifest::verify::{Asked, Standing};
+use crate::dbt::{self, Claim};
 use crate::identity::{self, Principal};
 use crate::policy::{AccessRequest, Verdict};
+use crate::serve::manifest;
 use crate::serve::policies::Texts;
 use crate::sql::{self, Effect};
 
@@ -61,6 +63,15 @@ impl Command {
         let analysis = sql::analyze(route.kind.dialect, &statement, &limits);
         let effects: Vec<Effect> = analysis.statements.iter().flat_map(|statement| statement.effects.clone()).collect();
         let dbt = dbt::attribute(&statement);
+        let standing = match (&config.file.dbt, &dbt) {
+            (Some(settings), Some(said)) => {
+                let manifest = manifest::read(&settings.manifest).map_err(|problem| anyhow!("{problem}"))?;
+                let (text, statements) = (statement.as_str(), analysis.statements.as_slice());
+                manifest
+                    .verify(said, &Asked { text, statements, database: &self.database, unqualified_schema: self.search_path.as_deref() })
+            }
+            (None, _) | (_, None) => Standing::Claimed,
+        };
         let explanation = set.explain(&AccessRequest {
             principal: &principal,
             target: &route.target,
@@ -68,7 +79,7 @@ impl Command {
             role: &route.role,
             unqualified_schema: self.search_path.as_deref(),
             effects: &effects,
-            dbt: dbt.as_ref(),
+            dbt: dbt.as_ref().map(|attribution| Claim { attribution, standing: &standing }),
         });
         let mut out = io::stdout().lock();
         for statement in &analysis.statements {

@@ -4,24 +4,27 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+mod derive;
 mod lint;
 
 /// Look after policy documents.
 #[derive(Args)]
 pub(super) struct Command {
     #[command(subcommand)]
-    command: Of,
+    action: Action,
 }
 
 #[derive(Subcommand)]
-enum Of {
+enum Action {
+    Derive(derive::Command),
     Lint(lint::Command),
 }
 
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
-            Of::Lint(command) => command.run(),
+        match self.action {
+            Action::Derive(command) => command.run(),
+            Action::Lint(command) => command.run(),
         }
     }
 }

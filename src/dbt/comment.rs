@@ -24,3 +24,9 @@ pub(super) fn last(text: &str) -> Option<&str> {
     let (_, comment) = tail.trim_end_matches(|c: char| c.is_whitespace() || c == ';').strip_suffix("*/")?.rsplit_once("/*")?;
     Some(comment.trim())
 }
+
+/// What follows the comment that `text` begins with; all of it where it begins with none.
+pub(super) fn without_first(text: &str) -> &str {
+    let start = text.trim_start();
+    start.strip_prefix("/*").and_then(|rest| rest.split_once("*/")).map_or(start, |(_, rest)| rest)
+}

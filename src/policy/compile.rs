@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::document::Problem;
 
+use super::attribution::Attributed;
 use super::document::{Egress, Kind, PortRule, Rules, SqlRule, WarehousePolicy};
 use super::entry::{Entry, Subject};
 use super::grammar::{HttpRule, Port, PortProtocol, Protocol};
@@ -192,6 +193,9 @@ impl Compiler<'_> {
         let mut entries = Vec::new();
         for (index, sql) in written.sql.iter().flatten().enumerate() {
             let path = format!("{}.rules.sql[{index}]", rule.path);
+            if side == Side::Deny && sql.dbt.is_some() {
+                self.add(&format!("{path}.dbt"), "who wants to get around a deny rule would claim another node; deny without it");
+            }
             let entry = Arc::new(self.entry(&path, sql));
             entries.push(SqlEntry { rule: RuleRef { policy: Arc::clone(&rule.policy), path: path.into() }, entry });
         }
@@ -247,6 +251,20 @@ impl Compiler<'_> {
             opaque: written.opaque.as_ref().map(|words| words.iter().map(|word| word.0).collect()),
             roles: self.patterns(path, "roles", &written.roles, Glob::parse),
             parameters: self.patterns(path, "parameters", &written.parameters, Dotted::parse),
+            builtin: written.builtin.as_ref().map(|words| words.iter().map(|word| word.0).collect()),
+            dbt: self.attributed(path, written),
+        }
+    }
+
+    fn attributed(&mut self, path: &str, written: &SqlRule) -> Option<Attributed> {
+        match Attributed::compile(written.dbt.as_ref()?) {
+            Ok(compiled) => Some(compiled),
+            Err(problems) => {
+                for (place, message) in problems {
+                    self.add(&format!("{path}.dbt{place}"), message);
+                }
+                None
+            }
         }
     }
 
@@ -278,6 +296,7 @@ impl Compiler<'_> {
             ("opaque", written.opaque.is_some(), Subject::Opaque),
             ("roles", written.roles.is_some(), Subject::Roles),
             ("parameters", written.parameters.is_some(), Subject::Parameters),
+            ("builtin", written.builtin.is_some(), Subject::Builtin),
         ];
         let about_objects: Vec<&str> = objects.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
         let about_others: Vec<(&str, Subject)> = alone.iter().filter(|(_, given, _)| *given).map(|(key, _, s)| (*key, *s)).collect();

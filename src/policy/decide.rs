@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use crate::dbt::Claim;
+use crate::dbt::manifest::verify::Standing;
 use crate::fault::Reason;
 use crate::identity::Principal;
 use crate::sql::{Effect, Signals};
@@ -77,6 +79,10 @@ pub(super) enum Refusal<'p> {
     NoneSelects,
     /// No rule allows it.
     NoneAllows,
+    /// No rule allows it to this node of dbt's project, and some allow others.
+    NoneAllowsNode,
+    /// Rules would allow it to the node that the statement names, if it were verified.
+    Unverified,
     /// This deny rule.
     Rule(&'p RuleRef),
     /// Cilium's documents.
@@ -197,7 +203,17 @@ impl Scope {
     /// May the effect be had?
     pub(super) fn effect(&self, effect: &Effect, request: &AccessRequest<'_>) -> Answer<'_> {
         let allowed = || self.allow.effects.first_match(effect, request, Reading::Certain).or_else(|| built_in(effect));
-        self.answer(allowed, |rules| rules.effects.first_match(effect, request, Reading::Possible))
+        let mut answer = self.answer(allowed, |rules| rules.effects.first_match(effect, request, Reading::Possible));
+        if let (Some(Refusal::NoneAllows), Some(claim)) = (answer.refusal, request.dbt) {
+            let verified = AccessRequest { dbt: Some(Claim { standing: &Standing::Verified, ..claim }), ..*request };
+            let node = claim.attribution.node.as_deref();
+            if self.allow.effects.first_match(effect, &verified, Reading::Certain).is_some() {
+                answer.refusal = Some(Refusal::Unverified);
+            } else if node.is_some_and(|node| self.allow.effects.names_node(node)) {
+                answer.refusal = Some(Refusal::NoneAllowsNode);
+            }
+        }
+        answer
     }
 
     /// May the request be made?
@@ -290,6 +306,14 @@ impl Refusal<'_> {
                 Denial { reason: Reason::PolicyNoneSelects, sentence }
             }
             Self::NoneAllows => Denial { reason: asked.reason_without_rule(), sentence: format!("no rule allows {asked}") },
+            Self::NoneAllowsNode => {
+                let sentence = format!("no rule allows {asked} {}", asked.for_node());
+                Denial { reason: asked.reason_without_rule(), sentence }
+            }
+            Self::Unverified => {
+                let sentence = format!("rules allow {asked} only {}", asked.if_verified());
+                Denial { reason: Reason::DbtUnverified, sentence }
+            }
             Self::Rule(rule) => Denial { reason: Reason::PolicyDenyRule, sentence: format!("deny rule {rule} forbids {asked}") },
             Self::Network(decision) => Denial { reason: Reason::NetworkPolicyDenied, sentence: format!("{decision} {asked}") },
         }

@@ -154,6 +154,32 @@ pub(super) struct SqlRule {
     /// Globs on the name of a session parameter; `*` does not cross a dot.
     #[schemars(length(min = 1))]
     pub(super) parameters: Option<Vec<String>>,
+    /// Named classes of what dbt does beside its nodes: `dbt-introspection`, the catalog relations that its adapter
+    /// reads. Goes with `databases` and `dbt` alone.
+    #[schemars(length(min = 1))]
+    pub(super) builtin: Option<Vec<BuiltinWord>>,
+    /// Only for these of dbt's statements. Goes with all other keys, under `egress` alone: who wants to get around a deny
+    /// rule would claim another node.
+    pub(super) dbt: Option<DbtRule>,
+}
+
+/// What dbt must say about a statement in its query comment. Every key given must match.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct DbtRule {
+    /// Globs on the node's unique id, as `model.shop.orders`; `*` does not cross a dot.
+    #[schemars(length(min = 1))]
+    pub(super) nodes: Option<Vec<String>>,
+    /// Globs on the name of dbt's target.
+    #[schemars(length(min = 1))]
+    pub(super) targets: Option<Vec<String>>,
+    /// The statement is for no node: dbt lists relations, makes schemas, runs `on-run-start` hooks.
+    #[serde(default)]
+    pub(super) without_node: bool,
+    /// The statement fits the node by the manifest that `dbt.manifest` of the configuration names; otherwise the node is
+    /// only what the client says.
+    #[serde(default)]
+    pub(super) verified: bool,
 }
 
 /// A word of the policy vocabulary that `sql` defines: read from its `ALL`, so that a new word needs no change here.
@@ -191,3 +217,4 @@ macro_rules! vocabulary {
 
 vocabulary!(ActionWord, crate::sql::Action);
 vocabulary!(OpaqueWord, crate::sql::OpaqueClass);
+vocabulary!(BuiltinWord, super::builtin::Builtin);

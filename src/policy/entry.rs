@@ -15,9 +15,10 @@
 //! | `opaque`                                      | statements that cannot be seen into       |
 //! | `roles`                                       | changes of the acting role                |
 //! | `parameters`                                  | session parameters that are set           |
+//! | `builtin`                                     | those of a named class                    |
 //!
-//! `databases` goes with each of them. Of an object that names no database, of a call, a role, a parameter and an opaque
-//! statement it asks for the database of the session. An object's own database is compared where the statement
+//! `dbt` goes with each of them: it asks what dbt says about the statement. `databases` goes with each of them too. Of an
+//! object that names no database, of a call, a role, a parameter and an opaque statement it asks for the database of the session. An object's own database is compared where the statement
 //! names one. A schema is matched by `schemas`, never by `tables`; a database by `databases` alone.
 //!
 //! A location is matched by `locations`, where `*` stands for any run of characters, slashes too. Warehouses read a location
@@ -27,6 +28,8 @@
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
 
 use super::AccessRequest;
+use super::attribution::Attributed;
+use super::builtin::Builtin;
 use super::pattern::{Dotted, FunctionGlob, Glob, TableGlob};
 
 /// A compiled entry. `None` is a key that was left out.
@@ -42,6 +45,8 @@ pub(super) struct Entry {
     pub(super) opaque: Option<Vec<OpaqueClass>>,
     pub(super) roles: Option<Vec<Glob>>,
     pub(super) parameters: Option<Vec<Dotted>>,
+    pub(super) builtin: Option<Vec<Builtin>>,
+    pub(super) dbt: Option<Attributed>,
 }
 
 /// Which effects an entry speaks about.
@@ -60,6 +65,8 @@ pub(super) enum Subject {
     Roles,
     /// [`Effect::Set`].
     Parameters,
+    /// Those of named classes.
+    Builtin,
 }
 
 /// How an unresolved schema is read.
@@ -80,6 +87,8 @@ pub(super) enum Miss {
     Key(&'static str),
     /// The key asks for a schema, and the search path leaves the object's schema open.
     Unresolved(&'static str),
+    /// Everything before it matches, and the statement is not verified to be of the node that it names.
+    Unverified,
 }
 
 impl Entry {
@@ -88,11 +97,24 @@ impl Entry {
     /// # Errors
     /// The first reason why not.
     pub(super) fn matches(&self, effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
-        if self.subject == Subject::Everything {
-            let has_to_be_named = matches!(effect, Effect::Opaque { class: OpaqueClass::Replication, .. });
-            return check("opaque", !has_to_be_named || reading == Reading::Possible);
-        }
+        let unverified = match self.dbt.as_ref().map_or(Ok(()), |dbt| dbt.matches(request)) {
+            Err(Miss::Unverified) => true,
+            attributed => attributed.map(|()| false)?,
+        };
+        self.matches_effect(effect, request, reading)?;
+        if unverified { Err(Miss::Unverified) } else { Ok(()) }
+    }
+
+    fn matches_effect(&self, effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Result<(), Miss> {
         match (self.subject, effect) {
+            (Subject::Everything, Effect::Opaque { class: OpaqueClass::Replication, detail: _ }) => {
+                check("opaque", reading == Reading::Possible)
+            }
+            (Subject::Everything, _) => Ok(()),
+            (Subject::Builtin, _) => {
+                self.matches_database(database_of(effect), request)?;
+                check("builtin", self.builtin.as_ref().is_none_or(|classes| classes.iter().any(|class| class.holds(effect))))
+            }
             (Subject::Accesses, Effect::Access { action, object, columns: _ }) => {
                 check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
                 self.matches_object(object, request, reading)
@@ -116,7 +138,7 @@ impl Entry {
                 check("parameters", self.parameters.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(parameter))))
             }
             (
-                Subject::Everything | Subject::Accesses | Subject::Calls | Subject::Opaque | Subject::Roles | Subject::Parameters,
+                Subject::Accesses | Subject::Calls | Subject::Opaque | Subject::Roles | Subject::Parameters,
                 Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. },
             ) => Err(Miss::Subject),
         }
@@ -206,6 +228,14 @@ pub(super) fn schema_of<'a>(object: &'a Object, request: &AccessRequest<'a>) -> 
         ObjectKind::Database | ObjectKind::Location => None,
         ObjectKind::Schema => Some(object.schema.as_deref().unwrap_or(&object.name)),
         ObjectKind::Relation | ObjectKind::Function | ObjectKind::Type => object.schema.as_deref().or(request.unqualified_schema),
+    }
+}
+
+/// The database that an effect names.
+fn database_of(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Access { object, .. } | Effect::Call { function: object, signals: _ } => object.database.as_deref(),
+        Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::sql::{Effect, Object, ObjectKind, OpaqueClass};
 
+use super::attribution::Attributed;
 use super::entry::{Entry, Reading, Subject, schema_of};
 use super::pattern::{Dotted, Glob};
 use super::{AccessRequest, RuleRef};
@@ -51,6 +52,8 @@ enum Key<'a> {
     },
     /// Whatever lies in a database, that is accessed.
     Database(&'a str),
+    /// Whatever a node of dbt's project may have, where that is all an entry asks for in exact names.
+    Node(&'a str),
     Opaque(OpaqueClass),
     Role(&'a str),
     Parameter(&'a str),
@@ -78,6 +81,9 @@ impl Index {
     pub(super) fn first_match(&self, effect: &Effect, request: &AccessRequest<'_>, reading: Reading) -> Option<&RuleRef> {
         let mut search = Search { index: self, effect, request, reading, found: None };
         search.among(&self.scanned);
+        if let Some(node) = request.dbt.and_then(|claim| claim.attribution.node.as_deref()) {
+            search.by(Key::Node(node));
+        }
         match effect {
             Effect::Access { action: _, object, columns: _ } => search.object(object),
             Effect::Call { function, signals: _ } => search.named(Space::Function, function, function.schema.as_deref()),
@@ -88,9 +94,17 @@ impl Index {
         search.found.map(|(_, rule)| rule)
     }
 
+    /// Does an entry ask for this node of dbt's project by its exact name?
+    pub(super) fn names_node(&self, node: &str) -> bool {
+        self.filed.contains_key(&self.hasher.hash_one(Key::Node(node)))
+    }
+
     fn file(&mut self, position: usize, entry: &Entry) {
+        if let Some(nodes) = entry.dbt.as_ref().and_then(Attributed::exact_nodes) {
+            return nodes.iter().for_each(|node| self.put(position, Key::Node(node)));
+        }
         match entry.subject {
-            Subject::Everything => self.scan(position),
+            Subject::Everything | Subject::Builtin => self.scan(position),
             Subject::Accesses | Subject::Calls => self.file_object(position, entry),
             Subject::Opaque => self.file_each(position, entry.opaque.as_deref(), |class| Some(Key::Opaque(*class))),
             Subject::Roles => self.file_each(position, entry.roles.as_deref(), |role| role.exact().map(Key::Role)),

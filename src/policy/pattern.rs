@@ -1,10 +1,14 @@
 //! Patterns with `*`, compiled once: identifiers, dotted names and hosts.
+//!
+//! In an identifier `{digits:12}` and `{hex:32}` stand for exactly so many digits, decimal or hexadecimal: the names of
+//! temporary tables and indexes that dbt makes anew each time.
 
 use std::net::IpAddr;
 
 use super::grammar::FqdnSelector;
 
-/// A glob on one identifier: `*` stands for any run of characters, everything else for itself.
+/// A glob on one identifier: `*` stands for any run of characters, `{digits:N}` and `{hex:N}` for so many digits, everything
+/// else for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Glob {
     /// `*`.
@@ -20,6 +24,26 @@ pub(super) enum Glob {
         /// Behind the last wildcard.
         suffix: String,
     },
+    /// Text around so many digits.
+    Counted {
+        /// Before the digits.
+        prefix: String,
+        /// How many.
+        count: usize,
+        /// Which.
+        digits: Digits,
+        /// Behind them.
+        suffix: String,
+    },
+}
+
+/// Which digits a counted wildcard stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Digits {
+    /// 0 to 9.
+    Decimal,
+    /// 0 to 9 and a to f.
+    Hexadecimal,
 }
 
 impl Glob {
@@ -33,6 +57,9 @@ impl Glob {
         }
         if text.contains('.') {
             return Err("expected a single name, without a dot".to_owned());
+        }
+        if let Some((prefix, rest)) = text.split_once('{') {
+            return Self::counted(prefix, rest);
         }
         if let Some(found) = text.chars().find(|c| matches!(c, '?' | '[' | ']' | '{' | '}' | '\\' | '"' | '%')) {
             return Err(format!("`{found}` has no meaning here: `*` is the only wildcard, and names stand without quotes"));
@@ -49,6 +76,26 @@ impl Glob {
             return Err("expected a URL such as `s3://bucket/prefix/*`, a stage such as `@stage/*`, or `*` for every location".to_owned());
         }
         Ok(Self::compile(text))
+    }
+
+    /// Compiles what stands before and behind the `{` of `{digits:12}`.
+    fn counted(prefix: &str, rest: &str) -> Result<Self, String> {
+        let expected = || "expected `{digits:N}` or `{hex:N}`, once, with N from 1 to 63".to_owned();
+        let (wildcard, suffix) = rest.split_once('}').ok_or_else(expected)?;
+        let (word, count) = wildcard.split_once(':').ok_or_else(expected)?;
+        let digits = match word {
+            "digits" => Digits::Decimal,
+            "hex" => Digits::Hexadecimal,
+            _ => return Err(expected()),
+        };
+        let count = count.parse().ok().filter(|count| (1..=63).contains(count)).ok_or_else(expected)?;
+        for around in [prefix, suffix].into_iter().filter(|around| !around.is_empty()) {
+            match Self::parse(around)? {
+                Self::Exact(_) => {}
+                Self::Any | Self::Pieces { .. } | Self::Counted { .. } => return Err(format!("{}, and no `*`", expected())),
+            }
+        }
+        Ok(Self::Counted { prefix: prefix.to_owned(), count, digits, suffix: suffix.to_owned() })
     }
 
     fn compile(text: &str) -> Self {
@@ -70,7 +117,7 @@ impl Glob {
     pub(super) fn exact(&self) -> Option<&str> {
         match self {
             Self::Exact(name) => Some(name),
-            Self::Any | Self::Pieces { .. } => None,
+            Self::Any | Self::Pieces { .. } | Self::Counted { .. } => None,
         }
     }
 
@@ -91,6 +138,19 @@ impl Glob {
                     None => false,
                 })
             }
+            Self::Counted { prefix, count, digits, suffix } => {
+                let middle = name.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_suffix(suffix.as_str()));
+                middle.is_some_and(|middle| middle.len() == *count && middle.bytes().all(|b| digits.has(b)))
+            }
+        }
+    }
+}
+
+impl Digits {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Decimal => byte.is_ascii_digit(),
+            Self::Hexadecimal => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
         }
     }
 }
@@ -101,7 +161,9 @@ impl Glob {
         match self {
             Self::Any => true,
             Self::Exact(exact) => exact.starts_with(start),
-            Self::Pieces { prefix, middle: _, suffix: _ } => prefix.starts_with(start) || start.starts_with(prefix.as_str()),
+            Self::Pieces { prefix, middle: _, suffix: _ } | Self::Counted { prefix, .. } => {
+                prefix.starts_with(start) || start.starts_with(prefix.as_str())
+            }
         }
     }
 }
@@ -310,6 +372,27 @@ mod tests {
         }
         for text in ["", "exports", " s3://a", "s3:/a"] {
             assert!(Glob::location(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_counted_wildcard_stands_for_just_so_many_digits() {
+        for (glob, name, expected) in [
+            ("orders__dbt_tmp{digits:12}", "orders__dbt_tmp091541123456", true),
+            ("orders__dbt_tmp{digits:12}", "orders__dbt_tmp09154112345", false),
+            ("orders__dbt_tmp{digits:12}", "orders__dbt_tmp0915411234567", false),
+            ("orders__dbt_tmp{digits:12}", "orders__dbt_tmp09154112345a", false),
+            ("orders__dbt_tmp{digits:12}", "x_orders__dbt_tmp091541123456", false),
+            ("{hex:4}", "0aF9", false),
+            ("{hex:4}", "0af9", true),
+            ("a{digits:1}b", "a7b", true),
+            ("a{digits:1}a", "a", false),
+        ] {
+            assert_eq!(Glob::parse(glob).unwrap().matches(name), expected, "{glob} {name}");
+        }
+        for text in ["{digits:0}", "{digits:64}", "{digits}", "{words:3}", "{hex:4", "hex:4}", "*{hex:4}", "{hex:4}{hex:4}", "{digits:-1}"]
+        {
+            assert!(Glob::parse(text).is_err(), "{text}");
         }
     }
 

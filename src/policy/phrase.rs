@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::dbt::Claim;
 use crate::fault::Reason;
-use crate::sql::{Effect, Object, ObjectKind};
+use crate::sql::{Action, Effect, Object, ObjectKind};
 use crate::target::Target;
 
 use super::AccessRequest;
@@ -28,6 +29,36 @@ impl Phrase<'_> {
             | Self::Effect(Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. }, _) => {
                 Reason::PolicyDenied
             }
+        }
+    }
+}
+
+impl<'a> Phrase<'a> {
+    /// That a node of dbt's project asks, and what its author can do about it.
+    pub(super) fn for_node(&self) -> impl fmt::Display {
+        let is_read = matches!(self, Self::Effect(Effect::Access { action: Action::Select, .. }, _));
+        let remedy = if is_read { ", which declares no dependency on it: use ref() or source(), and derive the policy anew" } else { "" };
+        let node = self.claim().and_then(|claim| claim.attribution.node.as_deref()).unwrap_or_default();
+        fmt::from_fn(move |f| write!(f, "for dbt node {}{remedy}", Name(node)))
+    }
+
+    /// That the node would have to be verified, and why it is not.
+    pub(super) fn if_verified(&self) -> impl fmt::Display {
+        let claim = self.claim();
+        let node = claim.and_then(|claim| claim.attribution.node.as_deref()).unwrap_or_default();
+        fmt::from_fn(move |f| {
+            write!(f, "where dbt node {} is verified: ", Name(node))?;
+            match claim.and_then(|claim| claim.standing.mismatch()) {
+                Some(mismatch) => write!(f, "{mismatch}"),
+                None => f.write_str("no manifest is loaded"),
+            }
+        })
+    }
+
+    fn claim(&self) -> Option<Claim<'a>> {
+        match self {
+            Self::Connection(_) | Self::Request(..) => None,
+            Self::Effect(_, request) => request.dbt,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::RecordId;
 use crate::audit::frame::hex;
 use crate::audit::{Attempt, Execution, Outcome};
-use crate::dbt::Attribution;
+use crate::dbt::Claim;
 use crate::policy::{Decision, Verdict};
 use crate::sql::{Effect, Object, ObjectKind, Signals};
 
@@ -164,12 +164,15 @@ struct DbtFields<'a> {
     profile: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
-    /// Always true: it comes from a comment that the client wrote.
-    claimed: bool,
+    /// What all that is worth: it comes from a comment that the client wrote, and a manifest may bear it out.
+    standing: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<MismatchFields>,
 }
 
 impl<'a> DbtFields<'a> {
-    fn new(attribution: &'a Attribution) -> Self {
+    fn new(claim: Claim<'a>) -> Self {
+        let Claim { attribution, standing } = claim;
         Self {
             node: attribution.node.as_deref(),
             connection: attribution.connection.as_deref(),
@@ -177,9 +180,16 @@ impl<'a> DbtFields<'a> {
             target: attribution.target.as_deref(),
             profile: attribution.profile.as_deref(),
             version: attribution.version.as_deref(),
-            claimed: true,
+            standing: standing.as_str(),
+            mismatch: standing.mismatch().map(|mismatch| MismatchFields { reason: mismatch.as_str(), sentence: mismatch.to_string() }),
         }
     }
+}
+
+#[derive(Serialize)]
+struct MismatchFields {
+    reason: &'static str,
+    sentence: String,
 }
 
 #[derive(Serialize)]

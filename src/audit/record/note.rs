@@ -53,6 +53,18 @@ enum NoteFields<'a> {
         in_force: &'a str,
         problems: Vec<Cow<'a, str>>,
     },
+    ManifestLoaded {
+        digest: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        invocation: Option<&'a str>,
+        nodes: usize,
+    },
+    ManifestRejected {
+        in_force: &'a str,
+        problem: String,
+    },
     Draining {
         sessions: u64,
     },
@@ -88,6 +100,12 @@ pub(in crate::audit) fn record(note: &Note<'_>) -> (Record, Option<Definition>) 
         Note::PolicyRejected { in_force, problems } => {
             let problems = problems.iter().map(|problem| Cow::Owned(problem.to_string())).collect();
             (Kind::PolicyRejected, NoteFields::PolicyRejected { in_force, problems })
+        }
+        Note::ManifestLoaded { digest, project, invocation, nodes } => {
+            (Kind::ManifestLoaded, NoteFields::ManifestLoaded { digest, project, invocation, nodes })
+        }
+        Note::ManifestRejected { in_force, problem } => {
+            (Kind::ManifestRejected, NoteFields::ManifestRejected { in_force, problem: problem.to_string() })
         }
         Note::Draining { sessions } => (Kind::Draining, NoteFields::Draining { sessions }),
     };

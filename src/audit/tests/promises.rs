@@ -31,7 +31,7 @@ async fn a_closed_log_is_proven_to_its_last_record() {
     let attempt = payloads.iter().find(|payload| payload["kind"] == "attempt").unwrap();
     assert_eq!(attempt["tables"][0], "shop.public.orders");
     assert_eq!(attempt["decision"]["rule"], "spec.egress[0].toPorts[0].rules.sql[0]");
-    assert_eq!(attempt["dbt"]["claimed"], true);
+    assert_eq!(attempt["dbt"]["standing"], "claimed");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub(super) struct FromClient<'a> {
     copying: bool,
     /// Whether the last CopyData was not followed by its end yet.
     amid_copy_data: bool,
+    /// Whether a statement did not fit the dbt node that it names: the log says so once in a session.
+    has_warned: bool,
 }
 
 /// Whether the session goes on after a message.
@@ -60,7 +62,18 @@ impl<'a> FromClient<'a> {
     ) -> Self {
         let limits = around.limits.sql();
         let context = Context::new(session, around.dialect, limits, Arc::clone(&around.analyses));
-        Self { reader, to, out: Outbox::default(), shared, session, around, context, copying: false, amid_copy_data: false }
+        Self {
+            reader,
+            to,
+            out: Outbox::default(),
+            shared,
+            session,
+            around,
+            context,
+            copying: false,
+            amid_copy_data: false,
+            has_warned: false,
+        }
     }
 
     /// Relays until the client has terminated the session; then it waits for the server to close.
@@ -137,7 +150,7 @@ impl<'a> FromClient<'a> {
     async fn query(&mut self, length: usize) -> Result<(), Fault> {
         let message = self.take(length).await?;
         let text = only_string(message.body()).ok_or_else(|| violation("a malformed Query"))?;
-        let prepared = self.context.read(text, &self.shared.flow());
+        let prepared = self.read(text);
         if prepared.prepares() && self.holds_too_many() {
             self.refuse_prepared(b'Q');
             return Ok(());
@@ -155,7 +168,7 @@ impl<'a> FromClient<'a> {
             self.refuse_prepared(b'P');
             return Ok(());
         }
-        let prepared = Arc::new(self.context.read(text, &self.shared.flow()));
+        let prepared = Arc::new(self.read(text));
         if let Err(refusal) = self.check(&prepared).await {
             self.refuse(b'P', &refuse::error(&refusal));
             return Ok(());
@@ -223,6 +236,18 @@ impl<'a> FromClient<'a> {
         self.ask(&prepared, Protocol::FunctionCall, &message.bytes).await
     }
 
+    fn read(&mut self, text: &[u8]) -> Prepared {
+        let manifest = self.around.gate.manifest();
+        let prepared = self.context.read(text, &self.shared.flow(), manifest.as_deref());
+        if let Some(mismatch) = prepared.standing.mismatch()
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
+            let session = &self.session.facts.id;
+            tracing::warn!(session, mismatch = mismatch.as_str(), "a statement does not fit the dbt node that it names");
+        }
+        prepared
+    }
+
     /// Whether the session has as many prepared statements as it may have, counting each that may stand behind a name.
     fn holds_too_many(&self) -> bool {
         self.shared.flow().statements.held() >= self.around.limits.prepared_statements_max
@@ -281,7 +306,7 @@ impl<'a> FromClient<'a> {
             analysis: &prepared.analysis,
             effects,
             unqualified_schema: self.context.unqualified_schema(),
-            dbt: prepared.dbt.as_deref(),
+            dbt: prepared.claim(),
         }
     }
 

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dbt::Attribution;
+use crate::dbt::manifest::verify::Standing;
+use crate::dbt::{Attribution, Claim};
 use crate::sql::{Analysis, Effect, Session};
 
 /// Longest name that PostgreSQL tells apart (`NAMEDATALEN` - 1); it cuts longer ones, and so do we.
@@ -21,12 +22,19 @@ pub(super) struct Prepared {
     pub(super) analysis: Arc<Analysis>,
     /// What dbt claims about it.
     pub(super) dbt: Option<Arc<Attribution>>,
+    /// What that is worth.
+    pub(super) standing: Standing,
 }
 
 impl Prepared {
     /// Whether running it prepares a statement (`PREPARE`).
     pub(super) fn prepares(&self) -> bool {
         self.analysis.statements.iter().any(|statement| matches!(statement.session, Session::Prepares { .. }))
+    }
+
+    /// What dbt claims about it, and what that is worth.
+    pub(super) fn claim(&self) -> Option<Claim<'_>> {
+        self.dbt.as_deref().map(|attribution| Claim { attribution, standing: &self.standing })
     }
 
     /// Every effect of it.
@@ -139,10 +147,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Name, Names, Prepared};
+    use crate::dbt::manifest::verify::Standing;
     use crate::sql::Analysis;
 
     fn prepared(sql: &str) -> Arc<Prepared> {
-        Arc::new(Prepared { sql: sql.as_bytes().into(), analysis: Arc::new(Analysis::default()), dbt: None })
+        let analysis = Arc::new(Analysis::default());
+        Arc::new(Prepared { sql: sql.as_bytes().into(), analysis, dbt: None, standing: Standing::Claimed })
     }
 
     fn texts(names: &Names, boundaries: u64) -> Vec<String> {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use super::flow::{Closing, Flow};
 use super::names::{Name, Prepared};
+use super::session;
+use crate::dbt::manifest::Manifest;
+use crate::dbt::manifest::verify::{Asked, Standing};
 use crate::dbt::{self, Attribution};
 use crate::sql::cache::Cache;
 use crate::sql::{self, Analysis, Dialect, Effect, OpaqueClass, Session, Statement};
@@ -16,6 +19,7 @@ pub(super) struct Context {
     search_path: Option<String>,
     /// What dbt said last: its transaction statements, among others, carry no comment of their own.
     dbt: Option<Arc<Attribution>>,
+    database: String,
     dialect: Dialect,
     /// On a replication connection some texts are no SQL.
     replication: bool,
@@ -25,8 +29,9 @@ pub(super) struct Context {
 
 impl Context {
     /// The context of a session that has run nothing yet.
-    pub(super) fn new(session: &super::session::Session, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
-        Self { search_path: session.search_path.clone(), dbt: None, dialect, replication: session.replication, limits, cache }
+    pub(super) fn new(session: &session::Session, dialect: Dialect, limits: sql::Limits, cache: Arc<Cache>) -> Self {
+        let (search_path, database) = (session.search_path.clone(), session.facts.database.clone());
+        Self { search_path, dbt: None, database, dialect, replication: session.replication, limits, cache }
     }
 
     /// The schema of unqualified names, where known.
@@ -34,8 +39,8 @@ impl Context {
         self.search_path.as_deref()
     }
 
-    /// Analyzes a text and notes what dbt says in it.
-    pub(super) fn read(&mut self, text: &[u8], flow: &Flow) -> Prepared {
+    /// Analyzes a text, notes what dbt says in it, and holds that against the manifest, where there is one.
+    pub(super) fn read(&mut self, text: &[u8], flow: &Flow, manifest: Option<&Manifest>) -> Prepared {
         let (sql, analysis) = match std::str::from_utf8(text) {
             Ok(sql) if flow.settings.reads_alike(sql, self.dialect) => (Cow::Borrowed(sql), self.analyze(sql)),
             Ok(sql) => (Cow::Borrowed(sql), opaque(OpaqueClass::Unparseable, "the server reads this text in another way")),
@@ -44,7 +49,15 @@ impl Context {
         if let Some(said) = dbt::attribute(&sql) {
             self.dbt = Some(Arc::new(said));
         }
-        Prepared { sql: text.into(), analysis, dbt: self.dbt.clone() }
+        let standing = match (manifest, &self.dbt) {
+            (Some(manifest), Some(said)) => manifest.verify(said, &self.asked(&sql, &analysis)),
+            (None, _) | (_, None) => Standing::Claimed,
+        };
+        Prepared { sql: text.into(), analysis, dbt: self.dbt.clone(), standing }
+    }
+
+    fn asked<'a>(&'a self, text: &'a str, analysis: &'a Analysis) -> Asked<'a> {
+        Asked { text, statements: &analysis.statements, database: &self.database, unqualified_schema: self.unqualified_schema() }
     }
 
     fn analyze(&self, sql: &str) -> Arc<Analysis> {
@@ -69,6 +82,7 @@ impl Context {
                             statements: vec![Statement { verb: "EXECUTE", effects: effects.to_vec(), session: Session::SearchPathUnknown }],
                         }),
                         dbt: prepared.dbt.clone(),
+                        standing: prepared.standing.clone(),
                     };
                     let boundaries = flow.boundaries;
                     flow.statements.bind(Name::new(name.as_bytes()), Arc::new(behind), boundaries);
@@ -127,14 +141,16 @@ pub(super) fn any_of(mut candidates: Vec<Arc<Prepared>>) -> Arc<Prepared> {
     }
     let dbt = newest.dbt.clone();
     candidates.push(newest);
+    let unverified = candidates.iter().find(|prepared| prepared.standing != Standing::Verified);
+    let standing = unverified.map_or(Standing::Verified, |prepared| prepared.standing.clone());
     let statements = candidates.iter().flat_map(|prepared| prepared.analysis.statements.iter().cloned()).collect();
     let texts: Vec<&[u8]> = candidates.iter().map(|prepared| &*prepared.sql).collect();
-    Arc::new(Prepared { sql: texts.join(&b"\n/* or */\n"[..]).into(), analysis: Arc::new(Analysis { statements }), dbt })
+    Arc::new(Prepared { sql: texts.join(&b"\n/* or */\n"[..]).into(), analysis: Arc::new(Analysis { statements }), dbt, standing })
 }
 
 fn unknown() -> Prepared {
     let statements = vec![Statement { verb: "EXECUTE", effects: vec![unknown_name()], session: Session::SearchPathUnknown }];
-    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements }), dbt: None }
+    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements }), dbt: None, standing: Standing::Claimed }
 }
 
 fn unknown_name() -> Effect {
@@ -149,7 +165,8 @@ pub(super) fn function_call() -> Prepared {
         effects: vec![Effect::Opaque { class: OpaqueClass::FunctionCall, detail }],
         session: Session::SearchPathUnknown,
     };
-    Prepared { sql: Arc::default(), analysis: Arc::new(Analysis { statements: vec![statement] }), dbt: None }
+    let analysis = Arc::new(Analysis { statements: vec![statement] });
+    Prepared { sql: Arc::default(), analysis, dbt: None, standing: Standing::Claimed }
 }
 
 fn opaque(class: OpaqueClass, detail: &str) -> Arc<Analysis> {

@@ -1,0 +1,2 @@
+{{ config(materialized='materialized_view') }}
+select customer_id, n_orders from {{ ref('customers') }}
