@@ -94,6 +94,28 @@ pub enum Verdict {
     Denied,
 }
 
+impl Verdict {
+    /// Every verdict, the mildest first.
+    pub const ALL: &'static [Verdict] = &[Verdict::Allowed, Verdict::Observed, Verdict::Denied];
+
+    /// The word in records and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Observed => "observed",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// Does the request go on to the warehouse?
+    pub fn passes(self) -> bool {
+        match self {
+            Self::Allowed | Self::Observed => true,
+            Self::Denied => false,
+        }
+    }
+}
+
 /// Why a request is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {

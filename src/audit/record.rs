@@ -1,5 +1,6 @@
 //! What the log records: the kinds, and the body of each as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -284,6 +285,9 @@ struct PrincipalFields<'a> {
     pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pod_uid: Option<&'a str>,
+    /// What policies select by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
     proven_by: &'a str,
     expires_at: String,
 }
@@ -298,6 +302,7 @@ impl<'a> PrincipalFields<'a> {
             service_account: principal.service_account.as_deref(),
             pod: principal.pod.as_deref(),
             pod_uid: principal.pod_uid.as_deref(),
+            labels: &principal.labels,
             proven_by: principal.proven_by,
             expires_at: rfc3339(principal.expires_at),
         }
