@@ -232,6 +232,15 @@ impl PolicySet {
         self.policies.iter().map(Policy::summary).chain(self.network.summaries()).collect()
     }
 
+    /// The same documents with every policy in enforce mode; the revision stays theirs.
+    pub fn enforced(mut self) -> Self {
+        for policy in &mut self.policies {
+            policy.mode = Mode::Enforce;
+        }
+        self.scopes = ArcSwap::default();
+        self
+    }
+
     /// Decides on the effects of a request; without effects, on its connection. Total and deterministic.
     ///
     /// Every effect must be allowed by some entry and denied by none. The first decision about a workload and a target

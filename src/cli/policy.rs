@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 mod lint;
+mod replay;
 
 /// Look after policy documents.
 #[derive(Args)]
@@ -16,12 +17,14 @@ pub(super) struct Command {
 #[derive(Subcommand)]
 enum Of {
     Lint(lint::Command),
+    Replay(replay::Command),
 }
 
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Of::Lint(command) => command.run(),
+            Of::Replay(command) => command.run(),
         }
     }
 }
