@@ -19,6 +19,7 @@ pub mod peer;
 mod phrase;
 mod port;
 mod problems;
+mod remedy;
 mod selector;
 #[cfg(test)]
 mod tests;

@@ -315,10 +315,11 @@ struct TargetFields<'a> {
     kind: &'a str,
     host: &'a str,
     port: u16,
+    opening: &'static str,
 }
 
 impl<'a> TargetFields<'a> {
     fn new(target: &'a Target) -> Self {
-        Self { name: &target.name, kind: target.kind, host: &target.host, port: target.port }
+        Self { name: &target.name, kind: target.kind, host: &target.host, port: target.port, opening: target.opening.as_str() }
     }
 }

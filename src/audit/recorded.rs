@@ -20,7 +20,7 @@ use crate::dbt::Attribution;
 use crate::identity::Principal;
 use crate::policy::{AccessRequest, RuleRef, Verdict};
 use crate::sql::Effect;
-use crate::target::Target;
+use crate::target::{Opening, Target};
 
 /// One execution: what policy was asked, and what it said.
 #[derive(Debug, Clone)]
@@ -160,9 +160,12 @@ impl RecordedExecutions {
     /// One that cannot be read is missed by the executions that refer to it.
     fn take_session(&mut self, line: &Line) {
         let Ok(read) = SessionLine::deserialize(Value::Object(line.fields.clone())) else { return };
-        let Some(kind) = (self.kind_of)(&read.target.kind) else { return };
-        let session = read.session.clone();
-        self.sessions.insert(session, Arc::new(read.into_record(kind)));
+        let kind = (self.kind_of)(&read.target.kind);
+        let opening = Opening::ALL.iter().copied().find(|opening| opening.as_str() == read.target.opening);
+        if let (Some(kind), Some(opening)) = (kind, opening) {
+            let session = read.session.clone();
+            self.sessions.insert(session, Arc::new(read.into_record(kind, opening)));
+        }
     }
 
     fn take_text(&mut self, line: &Line) {
@@ -242,17 +245,18 @@ struct TargetLine {
     kind: String,
     host: String,
     port: u16,
+    opening: String,
 }
 
 impl SessionLine {
-    fn into_record(self, kind: &'static str) -> SessionRecord {
+    fn into_record(self, kind: &'static str, opening: Opening) -> SessionRecord {
         let PrincipalLine { issuer, subject, token_id, namespace, service_account, pod, pod_uid, labels } = self.principal;
         // How it was proven, and until when, decides nothing.
         let (proven_by, expires_at) = ("audit", SystemTime::UNIX_EPOCH);
-        let TargetLine { name, kind: _, host, port } = self.target;
+        let TargetLine { name, kind: _, host, port, opening: _ } = self.target;
         SessionRecord {
             principal: Principal { issuer, subject, token_id, namespace, service_account, pod, pod_uid, labels, proven_by, expires_at },
-            target: Target { name, kind, host, port },
+            target: Target { name, kind, host, port, opening },
             database: self.database,
             role: self.role,
         }
