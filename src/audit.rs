@@ -8,6 +8,7 @@ pub mod log;
 mod queue;
 pub mod read;
 pub mod record;
+pub mod recorded;
 mod recover;
 mod storage;
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod peer;
 mod phrase;
 mod port;
 mod problems;
+mod remedy;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,28 @@ pub enum Verdict {
     Observed,
     /// It must not pass.
     Denied,
+}
+
+impl Verdict {
+    /// Every verdict, the mildest first.
+    pub const ALL: &'static [Verdict] = &[Verdict::Allowed, Verdict::Observed, Verdict::Denied];
+
+    /// The word in records and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Observed => "observed",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// Does the request go on to the warehouse?
+    pub fn passes(self) -> bool {
+        match self {
+            Self::Allowed | Self::Observed => true,
+            Self::Denied => false,
+        }
+    }
 }
 
 /// Why a request is not allowed.
@@ -211,6 +234,15 @@ impl PolicySet {
     /// Every policy, ours by name and then Cilium's.
     pub fn summaries(&self) -> Vec<Summary> {
         self.policies.iter().map(Policy::summary).chain(self.network.summaries()).collect()
+    }
+
+    /// The same documents with every policy in enforce mode; the revision stays theirs.
+    pub fn enforced(mut self) -> Self {
+        for policy in &mut self.policies {
+            policy.mode = Mode::Enforce;
+        }
+        self.scopes = ArcSwap::default();
+        self
     }
 
     /// Decides on the effects of a request; without effects, on its connection. Total and deterministic.

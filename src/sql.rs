@@ -252,6 +252,24 @@ pub enum ObjectKind {
     Location,
 }
 
+impl ObjectKind {
+    /// Every kind.
+    pub const ALL: &'static [ObjectKind] =
+        &[ObjectKind::Relation, ObjectKind::Schema, ObjectKind::Database, ObjectKind::Function, ObjectKind::Type, ObjectKind::Location];
+
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relation => "relation",
+            Self::Schema => "schema",
+            Self::Database => "database",
+            Self::Function => "function",
+            Self::Type => "type",
+            Self::Location => "location",
+        }
+    }
+}
+
 /// An object as the statement names it; identifiers are folded as the server folds them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Object {

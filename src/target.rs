@@ -23,3 +23,16 @@ pub enum Opening {
     /// With a TLS ClientHello that names the host.
     Tls,
 }
+
+impl Opening {
+    /// Every way to begin.
+    pub const ALL: &'static [Opening] = &[Opening::Plain, Opening::Tls];
+
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Tls => "tls",
+        }
+    }
+}

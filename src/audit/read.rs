@@ -2,8 +2,6 @@
 //!
 //! Nothing is proven here; that is the work of [`super::verify`].
 
-pub mod observed;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

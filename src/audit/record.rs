@@ -1,5 +1,6 @@
 //! What the log records: the kinds, and the body of each as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -288,6 +289,9 @@ struct PrincipalFields<'a> {
     pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pod_uid: Option<&'a str>,
+    /// What policies select by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
     proven_by: &'a str,
     expires_at: String,
 }
@@ -302,6 +306,7 @@ impl<'a> PrincipalFields<'a> {
             service_account: principal.service_account.as_deref(),
             pod: principal.pod.as_deref(),
             pod_uid: principal.pod_uid.as_deref(),
+            labels: &principal.labels,
             proven_by: principal.proven_by,
             expires_at: rfc3339(principal.expires_at),
         }
@@ -314,10 +319,11 @@ struct TargetFields<'a> {
     kind: &'a str,
     host: &'a str,
     port: u16,
+    opening: &'static str,
 }
 
 impl<'a> TargetFields<'a> {
     fn new(target: &'a Target) -> Self {
-        Self { name: &target.name, kind: target.kind, host: &target.host, port: target.port }
+        Self { name: &target.name, kind: target.kind, host: &target.host, port: target.port, opening: target.opening.as_str() }
     }
 }

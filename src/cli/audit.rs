@@ -259,7 +259,7 @@ fn or_dash(text: String) -> String {
 }
 
 /// The text with control characters escaped, so that a statement cannot drive the reader's terminal.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 

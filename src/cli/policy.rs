@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 mod derive;
 mod lint;
+mod replay;
 
 /// Look after policy documents.
 #[derive(Args)]
@@ -18,6 +19,7 @@ pub(super) struct Command {
 enum Action {
     Derive(derive::Command),
     Lint(lint::Command),
+    Replay(replay::Command),
 }
 
 impl Command {
@@ -25,6 +27,7 @@ impl Command {
         match self.action {
             Action::Derive(command) => command.run(),
             Action::Lint(command) => command.run(),
+            Action::Replay(command) => command.run(),
         }
     }
 }

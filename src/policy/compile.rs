@@ -114,6 +114,17 @@ pub(super) fn compile(file: &str, written: &WarehousePolicy) -> Result<Policy, V
     }
 }
 
+/// Compiles one entry of `rules.sql` that stands in no document.
+///
+/// # Errors
+/// Every problem that its schema cannot know.
+pub(super) fn compile_entry(written: &SqlRule) -> Result<Entry, Vec<Problem>> {
+    let mut compiler = Compiler { problems: Problems::of("") };
+    let entry = compiler.entry("", written);
+    let found = compiler.problems.found;
+    if found.is_empty() { Ok(entry) } else { Err(found) }
+}
+
 struct Compiler<'f> {
     problems: Problems<'f>,
 }

@@ -279,7 +279,7 @@ impl Rules {
 }
 
 /// The rule that stands in no policy and allows the effect.
-fn built_in(effect: &Effect) -> Option<&'static RuleRef> {
+pub(super) fn built_in(effect: &Effect) -> Option<&'static RuleRef> {
     match effect {
         Effect::Call { function: _, signals: Signals::OwnSession(_) } => Some(&OWN_SESSION),
         Effect::Call { function: _, signals: Signals::Unsaid | Signals::Process(_) } => None,

@@ -10,6 +10,7 @@ use super::entry::{Miss, Reading};
 use super::network::NetworkDecision;
 use super::peer::Peer;
 use super::phrase::Phrase;
+use super::remedy::Remedy;
 use super::{AccessRequest, Decision, PolicySet, Verdict};
 
 /// A decision and how it came about; `Display` is the report.
@@ -33,6 +34,12 @@ impl<'a> Explanation<'a> {
     /// What was decided.
     pub fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// What it would take to allow the request.
+    pub(super) fn remedy(&self) -> Remedy<'a> {
+        let network = self.network.as_ref().is_some_and(NetworkDecision::is_denied);
+        Remedy::new(self.policies, network, self.request)
     }
 
     fn write_question(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +145,8 @@ impl<'a> Explanation<'a> {
             writeln!(f, "rule       {rule}")?;
         }
         let Some(denial) = &self.decision.denial else { return Ok(()) };
-        writeln!(f, "because    {} ({})", denial.sentence, denial.reason.row().code)
+        writeln!(f, "because    {} ({})", denial.sentence, denial.reason.row().code)?;
+        write!(f, "{}", self.remedy())
     }
 }
 

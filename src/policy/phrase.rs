@@ -90,7 +90,7 @@ impl fmt::Display for Phrase<'_> {
 }
 
 /// A name as the statement's author wrote it, made fit for a sentence: shortened, and without control characters.
-struct Name<'a>(&'a str);
+pub(super) struct Name<'a>(pub(super) &'a str);
 
 /// Longest name shown, in characters; PostgreSQL's own limit is 63 bytes (docs, section 4.1.1).
 const NAME_CHARS_MAX: usize = 128;

@@ -8,7 +8,7 @@ use super::RecordId;
 use crate::audit::frame::hex;
 use crate::audit::{Attempt, Execution, Outcome};
 use crate::dbt::Claim;
-use crate::policy::{Decision, Verdict};
+use crate::policy::Decision;
 use crate::sql::{Effect, Object, ObjectKind, Signals};
 
 /// The fields of `attempt` and `denied`.
@@ -81,15 +81,7 @@ struct ObjectFields<'a> {
 
 impl<'a> ObjectFields<'a> {
     fn new(object: &'a Object) -> Self {
-        let kind = match object.kind {
-            ObjectKind::Relation => "relation",
-            ObjectKind::Schema => "schema",
-            ObjectKind::Database => "database",
-            ObjectKind::Function => "function",
-            ObjectKind::Type => "type",
-            ObjectKind::Location => "location",
-        };
-        Self { kind, database: object.database.as_deref(), schema: object.schema.as_deref(), name: &object.name }
+        Self { kind: object.kind.as_str(), database: object.database.as_deref(), schema: object.schema.as_deref(), name: &object.name }
     }
 }
 
@@ -208,11 +200,7 @@ impl<'a> DecisionFields<'a> {
     fn new(decision: &'a Decision) -> Self {
         let rule = decision.rule.as_ref();
         Self {
-            verdict: match decision.verdict {
-                Verdict::Allowed => "allowed",
-                Verdict::Observed => "observed",
-                Verdict::Denied => "denied",
-            },
+            verdict: decision.verdict.as_str(),
             policy: rule.map(|rule| &*rule.policy),
             rule: rule.map(|rule| &*rule.path),
             revision: &decision.revision,

@@ -9,12 +9,13 @@ use anyhow::{Context, anyhow, bail};
 use clap::{ArgGroup, Args};
 use similar::TextDiff;
 
-use crate::audit::read::Lines;
-use crate::audit::read::observed::Observations;
-use crate::policy::derive::observed::Proposal;
+use crate::audit::recorded::{Recorded, RecordedExecutions};
+use crate::policy::derive::observed::{Observed, Proposal};
 use crate::policy::derive::{Options, derive};
-use crate::policy::{PolicySet, Source};
+use crate::policy::{PolicySet, Source, Verdict};
 use crate::serve::manifest;
+use crate::sql::{Effect, OpaqueClass};
+use crate::warehouse;
 
 /// Write the WarehousePolicy that a dbt project needs, and nothing more.
 ///
@@ -89,9 +90,10 @@ impl Command {
                 Ok(derive(&manifest, &options)?)
             }
             (None, Some(directory)) => {
-                let (mut lines, mut observations, mut proposal) = (Lines::open(directory)?, Observations::default(), Proposal::default());
-                while let Some(line) = lines.next_line()? {
-                    if let Some(observed) = observations.take(&line) {
+                let mut proposal = Proposal::default();
+                let mut recorded = RecordedExecutions::open(directory, |word| warehouse::kind(word).map(|kind| kind.name))?;
+                while let Some(found) = recorded.next_recorded()? {
+                    if let Some(observed) = observed(found) {
                         proposal.take(&observed)?;
                     }
                 }
@@ -130,4 +132,23 @@ fn check(file: &Path, text: &str) -> anyhow::Result<ExitCode> {
     write!(out, "{}", diff.unified_diff().context_radius(3).header(&name, "what the project needs"))?;
     writeln!(io::stderr().lock(), "tollhouse: {name} is not what the project needs; derive it anew and review the difference")?;
     Ok(ExitCode::FAILURE)
+}
+/// What was done, of a record of something that was not denied.
+fn observed(found: Recorded) -> Option<Observed> {
+    match found {
+        Recorded::Execution(execution) if execution.decision.verdict != Verdict::Denied => Some(Observed {
+            node: execution.dbt.and_then(|(attribution, _)| attribution.node),
+            database: execution.session.database.clone(),
+            unqualified_schema: execution.unqualified_schema,
+            effects: execution.effects,
+        }),
+        Recorded::Execution(_) | Recorded::SessionRefused { .. } => None,
+        // No rule could be made of it, so it becomes a comment.
+        Recorded::Unreadable { id, why } => Some(Observed {
+            node: None,
+            database: String::new(),
+            unqualified_schema: None,
+            effects: vec![Effect::Opaque { class: OpaqueClass::Unsupported, detail: format!("record {id} cannot be read: {why}") }],
+        }),
+    }
 }

@@ -1,0 +1,188 @@
+//! Entries that allow given effects, and as little else as the grammar can say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::sql::{Action, Effect, Object, ObjectKind};
+
+use super::super::AccessRequest;
+use super::super::compile::compile_entry;
+use super::super::document::{ActionWord, OpaqueWord, SqlRule};
+use super::super::entry::{Reading, schema_of};
+use super::super::pattern::{Dotted, Glob};
+use super::flow::Flow;
+
+/// What to add.
+#[derive(Debug, Default)]
+pub(super) struct Proposal<'e> {
+    /// Entries of `rules.sql`, as YAML on one line each.
+    pub(super) entries: Vec<String>,
+    /// What they allow besides, for want of narrower words.
+    pub(super) caveats: Vec<String>,
+    /// Effects that no entry can name exactly.
+    pub(super) unnameable: Vec<&'e Effect>,
+}
+
+/// Proposes entries for effects that are not allowed.
+pub(super) fn propose<'e>(lacking: &[&'e Effect], request: &AccessRequest<'_>) -> Proposal<'e> {
+    let mut proposal = Proposal::default();
+    let mut parts = Parts::default();
+    for effect in lacking {
+        let named = parts.rule(effect, request).filter(|rule| allows(rule, effect, request));
+        match named {
+            Some(rule) => parts.add(effect, rule),
+            None => proposal.unnameable.push(effect),
+        }
+    }
+    proposal.entries = parts.merged().iter().map(written).collect();
+    proposal.caveats = parts.caveats.into_iter().collect();
+    proposal
+}
+
+/// Rules for single effects, on their way to be merged.
+#[derive(Default)]
+struct Parts {
+    /// Actions by table.
+    tables: BTreeMap<String, BTreeSet<Action>>,
+    /// Everything else, by what the entry says but for its one list that can grow.
+    others: Vec<SqlRule>,
+    caveats: BTreeSet<String>,
+}
+
+impl Parts {
+    /// The narrowest rule for one effect; `None` where a name cannot be written.
+    fn rule(&self, effect: &Effect, request: &AccessRequest<'_>) -> Option<SqlRule> {
+        let here = |rule: SqlRule| -> Option<SqlRule> { Some(SqlRule { databases: Some(vec![exact(request.database)?]), ..rule }) };
+        match effect {
+            Effect::Access { action, object, columns: _ } => object_rule(*action, object, request),
+            Effect::Call { function, signals: _ } => {
+                // The search path does not resolve a call, so neither does the rule.
+                let name = dotted(function.schema.as_deref(), &function.name)?;
+                let database = exact(function.database.as_deref().unwrap_or(request.database))?;
+                Some(SqlRule { functions: Some(vec![name]), databases: Some(vec![database]), ..SqlRule::default() })
+            }
+            Effect::Role { role } => {
+                here(SqlRule { roles: Some(vec![exact(role.as_deref().unwrap_or(request.role))?]), ..SqlRule::default() })
+            }
+            Effect::Set { parameter } => {
+                let whole = Dotted::parse(parameter).ok()?.exact().filter(|exact| exact == parameter)?;
+                here(SqlRule { parameters: Some(vec![whole]), ..SqlRule::default() })
+            }
+            Effect::Opaque { class, detail: _ } => here(SqlRule { opaque: Some(vec![OpaqueWord(*class)]), ..SqlRule::default() }),
+        }
+    }
+
+    fn add(&mut self, effect: &Effect, rule: SqlRule) {
+        self.caveats.extend(caveat(effect));
+        match (effect, &rule.tables) {
+            (Effect::Access { action, .. }, Some(tables)) => {
+                for table in tables {
+                    self.tables.entry(table.clone()).or_default().insert(*action);
+                }
+            }
+            (Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. }, _) => {
+                if !self.others.iter_mut().any(|other| absorb(other, &rule)) {
+                    self.others.push(rule);
+                }
+            }
+        }
+    }
+
+    /// One entry for each set of actions, with every table that it is for: together they allow no action on a table that was not
+    /// asked for.
+    fn merged(&mut self) -> Vec<SqlRule> {
+        let mut by_actions: BTreeMap<BTreeSet<Action>, Vec<String>> = BTreeMap::new();
+        for (table, actions) in std::mem::take(&mut self.tables) {
+            by_actions.entry(actions).or_default().push(table);
+        }
+        let tables = by_actions.into_iter().map(|(actions, tables)| SqlRule {
+            actions: Some(actions.into_iter().map(ActionWord).collect()),
+            tables: Some(tables),
+            ..SqlRule::default()
+        });
+        tables.chain(std::mem::take(&mut self.others)).collect()
+    }
+}
+
+fn object_rule(action: Action, object: &Object, request: &AccessRequest<'_>) -> Option<SqlRule> {
+    let schema = schema_of(object, request);
+    let database = exact(object.database.as_deref().unwrap_or(request.database))?;
+    let actions = Some(vec![ActionWord(action)]);
+    let databases = Some(vec![database.clone()]);
+    let rule = SqlRule { actions, ..SqlRule::default() };
+    Some(match object.kind {
+        ObjectKind::Relation => {
+            let path = [Some(database), Some(schema.map_or_else(|| Some("*".to_owned()), exact)?), exact(&object.name)];
+            SqlRule { tables: Some(vec![path.into_iter().collect::<Option<Vec<_>>>()?.join(".")]), ..rule }
+        }
+        ObjectKind::Schema | ObjectKind::Type => {
+            let schema = schema.map_or_else(|| Some("*".to_owned()), exact)?;
+            SqlRule { schemas: Some(vec![schema]), databases, ..rule }
+        }
+        ObjectKind::Database => SqlRule { databases: Some(vec![exact(&object.name)?]), ..rule },
+        ObjectKind::Function => SqlRule { functions: Some(vec![dotted(schema, &object.name)?]), databases, ..rule },
+        ObjectKind::Location => {
+            let here = Some(vec![exact(request.database)?]);
+            let location = Glob::location(&object.name).ok()?.exact()?.to_owned();
+            SqlRule { locations: Some(vec![location]), databases: here, ..rule }
+        }
+    })
+}
+
+/// The name as a pattern that matches nothing else.
+fn exact(name: &str) -> Option<String> {
+    Glob::parse(name).ok()?.exact().filter(|exact| *exact == name).map(str::to_owned)
+}
+
+fn dotted(schema: Option<&str>, name: &str) -> Option<String> {
+    match schema {
+        Some(schema) => Some(format!("{}.{}", exact(schema)?, exact(name)?)),
+        None => exact(name),
+    }
+}
+
+/// What an entry for the effect allows besides it.
+fn caveat(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Access { action, object, columns: _ } => match object.kind {
+            ObjectKind::Schema | ObjectKind::Type => Some(format!("also allows {} on whatever lies in that schema", action.as_str())),
+            ObjectKind::Database => Some(format!("also allows {} on whatever lies in that database", action.as_str())),
+            ObjectKind::Relation | ObjectKind::Function | ObjectKind::Location => None,
+        },
+        Effect::Opaque { class, detail: _ } => Some(format!("also allows every other statement of the class {}", class.as_str())),
+        Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } => None,
+    }
+}
+
+/// Takes the names of `rule` into `entry`, if both say the same but for one list of names: functions that are called, roles,
+/// parameters, or classes. Says whether it did.
+fn absorb(entry: &mut SqlRule, rule: &SqlRule) -> bool {
+    if entry.databases != rule.databases || entry.actions.is_some() || rule.actions.is_some() {
+        return false;
+    }
+    take(&mut entry.functions, &rule.functions)
+        || take(&mut entry.roles, &rule.roles)
+        || take(&mut entry.parameters, &rule.parameters)
+        || take(&mut entry.opaque, &rule.opaque)
+}
+
+fn take<T: Clone + PartialEq>(into: &mut Option<Vec<T>>, from: &Option<Vec<T>>) -> bool {
+    let (Some(into), Some(from)) = (into, from) else { return false };
+    for name in from {
+        if !into.contains(name) {
+            into.push(name.clone());
+        }
+    }
+    true
+}
+
+/// Is the rule valid, and does it allow the effect?
+fn allows(rule: &SqlRule, effect: &Effect, request: &AccessRequest<'_>) -> bool {
+    compile_entry(rule).is_ok_and(|entry| entry.matches(effect, request, Reading::Certain).is_ok())
+}
+
+fn written(rule: &SqlRule) -> String {
+    // A struct of words always serializes; nothing at all is the honest rest.
+    Flow(&serde_json::to_value(rule).unwrap_or(Value::Null)).to_string()
+}
