@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+mod cilium;
 mod derive;
 mod lint;
 
@@ -16,6 +17,7 @@ pub(super) struct Command {
 
 #[derive(Subcommand)]
 enum Action {
+    Cilium(cilium::Command),
     Derive(derive::Command),
     Lint(lint::Command),
 }
@@ -23,6 +25,7 @@ enum Action {
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
+            Action::Cilium(command) => command.run(),
             Action::Derive(command) => command.run(),
             Action::Lint(command) => command.run(),
         }
