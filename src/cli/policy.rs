@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+mod cilium;
 mod derive;
 mod lint;
 mod replay;
@@ -17,6 +18,7 @@ pub(super) struct Command {
 
 #[derive(Subcommand)]
 enum Action {
+    Cilium(cilium::Command),
     Derive(derive::Command),
     Lint(lint::Command),
     Replay(replay::Command),
@@ -25,6 +27,7 @@ enum Action {
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
+            Action::Cilium(command) => command.run(),
             Action::Derive(command) => command.run(),
             Action::Lint(command) => command.run(),
             Action::Replay(command) => command.run(),

@@ -40,10 +40,10 @@ pub(super) struct Metadata {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct EndpointSelector {
     /// Labels and their exact values.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) match_labels: BTreeMap<String, String>,
     /// Conditions on single labels.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) match_expressions: Vec<MatchExpression>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct MatchExpression {
     /// What must hold of it.
     pub(super) operator: Operator,
     /// For `In` and `NotIn`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) values: Vec<String>,
 }
 

@@ -84,7 +84,7 @@ checks! {
         "mend what the message says" }
     CILIUM_DROPS { "cilium-drops", Error,
         "a WarehousePolicy allows a host that the Cilium documents beside it drop, so the connection is refused",
-        "allow host and port in a CiliumNetworkPolicy too" }
+        "allow host and port in a CiliumNetworkPolicy too; `tollhouse policy cilium` writes one" }
 }
 
 /// One finding and its place.

@@ -12,6 +12,7 @@ mod decide;
 pub(super) mod document;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::fmt;
 use std::sync::Arc;

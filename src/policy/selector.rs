@@ -158,6 +158,25 @@ impl Selector {
         self
     }
 
+    /// The selector as a document writes it.
+    pub(super) fn written(&self) -> EndpointSelector {
+        let expression = |condition: &Condition| {
+            let prefix = match condition.source {
+                Source::Any | Source::Other => "",
+                Source::Kubernetes => "k8s:",
+                Source::Reserved => "reserved:",
+            };
+            let (operator, values) = match &condition.test {
+                Test::In(values) => (Operator::In, values.clone()),
+                Test::NotIn(values) => (Operator::NotIn, values.clone()),
+                Test::Exists => (Operator::Exists, Vec::new()),
+                Test::DoesNotExist => (Operator::DoesNotExist, Vec::new()),
+            };
+            MatchExpression { key: format!("{prefix}{}", condition.key), operator, values }
+        };
+        EndpointSelector { match_labels: BTreeMap::new(), match_expressions: self.0.iter().map(expression).collect() }
+    }
+
     /// Labels that it asks for, each with the first value that it would take.
     pub(super) fn asked(&self) -> BTreeMap<String, String> {
         let asked = self.0.iter().filter_map(|condition| match &condition.test {

@@ -110,6 +110,11 @@ impl Workload {
     }
 }
 
+/// The workload that most cases are about.
+pub(super) fn workload() -> Principal {
+    Workload::default().principal()
+}
+
 impl HostAndPort {
     fn target(&self) -> Target {
         Target { name: "warehouse".to_owned(), kind: "postgresql", host: self.host.clone(), port: self.port, opening: Opening::Plain }
