@@ -93,7 +93,8 @@ async fn what_an_observing_policy_lets_pass_is_what_a_replay_says_and_what_the_e
     let groups = report["groups"].as_array().unwrap().iter().filter(|group| group["change"] == "newly-denied");
     let mut replayed: Vec<String> = groups.map(|group| format!("{} {}", group["after"]["reason"], group["after"]["sentence"])).collect();
     let mut recorded: Vec<String> = would_be.iter().map(|denial| format!("{} {}", denial["reason"], denial["sentence"])).collect();
-    (replayed.sort(), recorded.sort());
+    replayed.sort();
+    recorded.sort();
     assert_eq!(replayed, recorded);
     assert!(report["groups"].as_array().unwrap().iter().any(|group| group["node"] == "model.it.pay"));
     assert_eq!(report["reanalysis"]["differ"], 0);
