@@ -20,6 +20,7 @@ mod oracle;
 mod own_sessions;
 mod policy;
 mod policy_reload;
+mod policy_replay;
 mod queries;
 mod relay;
 mod replication;
