@@ -12,6 +12,7 @@ pub mod derive;
 mod document;
 mod entry;
 pub mod explain;
+mod flow;
 mod grammar;
 pub mod http;
 mod index;

@@ -3,6 +3,7 @@
 //! Streams over the log. The facts and texts that records refer to stand before them in each segment, so no more than those of
 //! one segment are held, and a segment is bounded by `audit.segment_size`.
 
+mod claim;
 mod effect;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::read::{Line, Lines, ReadError};
-use crate::dbt::manifest::verify::{Mismatch, Standing};
+use crate::dbt::manifest::verify::Standing;
 use crate::dbt::{Attribution, Claim};
 use crate::identity::Principal;
 use crate::policy::{AccessRequest, RuleRef, Verdict};
 use crate::sql::Effect;
 use crate::target::{Opening, Target};
+
+use claim::ClaimLine;
 
 /// One execution: what policy was asked, and what it said.
 #[derive(Debug, Clone)]
@@ -194,7 +197,7 @@ impl RecordedExecutions {
             verbs: read.verbs,
             effects: read.effects.iter().map(effect::read).collect::<Result<_, _>>()?,
             unqualified_schema: read.unqualified_schema,
-            dbt: read.dbt.map(DbtLine::into_claim),
+            dbt: read.dbt.map(ClaimLine::into_claim).transpose()?,
             decision: read.decision.into_decision()?,
             statement: self.texts.get(&read.sql.digest).cloned(),
         })
@@ -272,37 +275,13 @@ struct AttemptLine {
     verbs: Vec<String>,
     effects: Vec<Value>,
     unqualified_schema: Option<String>,
-    dbt: Option<DbtLine>,
+    dbt: Option<ClaimLine>,
     decision: DecisionLine,
 }
 
 #[derive(Deserialize)]
 struct SqlLine {
     digest: String,
-}
-
-#[derive(Deserialize)]
-struct DbtLine {
-    node: Option<String>,
-    connection: Option<String>,
-    invocation: Option<String>,
-    target: Option<String>,
-    profile: Option<String>,
-    version: Option<String>,
-    standing: String,
-}
-
-impl DbtLine {
-    fn into_claim(self) -> (Attribution, Standing) {
-        let Self { node, connection, invocation, target, profile, version, standing } = self;
-        let standing = match standing.as_str() {
-            "verified" => Standing::Verified,
-            "claimed" => Standing::Claimed,
-            // How it did not fit decides nothing.
-            _ => Standing::Mismatch(Mismatch::Unseen),
-        };
-        (Attribution { node, connection, invocation, target, profile, version }, standing)
-    }
 }
 
 #[derive(Deserialize)]

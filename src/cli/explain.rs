@@ -218,7 +218,7 @@ mod tests {
             "by shop/read spec.egress[0].toPorts[0].rules.sql[0]".to_owned(),
             "principal  system:serviceaccount:shop:dbt".to_owned(),
             "verdict    denied".to_owned(),
-            "- { actions: [select], tables: [shop.public.orders] }".to_owned(),
+            "- { actions: [select], dbt: { nodes: [model.shop.orders] }, tables: [shop.public.orders] }".to_owned(),
         ] {
             assert!(printed.contains(&part), "{part} is missing in\n{printed}");
         }

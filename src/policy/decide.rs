@@ -230,14 +230,17 @@ impl Scope {
         if let Some(rule) = denying(&self.forbid) {
             return Answer { verdict: Verdict::Denied, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) };
         }
-        let Some(allowed) = allowed() else {
+        let observes = self.selected && !self.enforced;
+        let allowed = allowed();
+        if allowed.is_none() && !observes {
             let refusal = Some(if self.selected { Refusal::NoneAllows } else { Refusal::NoneSelects });
-            let verdict = if self.selected && !self.enforced { Verdict::Observed } else { Verdict::Denied };
-            return Answer { verdict, rule: None, refusal };
-        };
-        match denying(&self.would_forbid) {
-            Some(rule) => Answer { verdict: Verdict::Observed, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) },
-            None => Answer { verdict: Verdict::Allowed, rule: Some(allowed), refusal: None },
+            return Answer { verdict: Verdict::Denied, rule: None, refusal };
+        }
+        // What is observed is told as it would be if every policy enforced: the deny rule first.
+        match (denying(&self.would_forbid), allowed) {
+            (Some(rule), _) => Answer { verdict: Verdict::Observed, rule: Some(rule), refusal: Some(Refusal::Rule(rule)) },
+            (None, None) => Answer { verdict: Verdict::Observed, rule: None, refusal: Some(Refusal::NoneAllows) },
+            (None, Some(allowed)) => Answer { verdict: Verdict::Allowed, rule: Some(allowed), refusal: None },
         }
     }
 }

@@ -164,7 +164,7 @@ pub(super) struct SqlRule {
 }
 
 /// What dbt must say about a statement in its query comment. Every key given must match.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct DbtRule {
     /// Globs on the node's unique id, as `model.shop.orders`; `*` does not cross a dot.

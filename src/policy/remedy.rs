@@ -3,7 +3,6 @@
 //! An entry names what was asked for exactly, in the database that it was asked in. Where the grammar has no narrower words, the
 //! entry says what else it allows; where a name cannot be written in it at all, that is said instead.
 
-mod flow;
 mod proposal;
 #[cfg(test)]
 mod tests;
@@ -14,11 +13,11 @@ use crate::sql::Effect;
 
 use super::compile::{Policy, Reach, SqlEntry};
 use super::decide::built_in;
-use super::entry::Reading;
-use super::phrase::{Name, Phrase};
+use super::entry::{Miss, Reading};
+use super::flow::Flow;
+use super::phrase::Phrase;
 use super::{AccessRequest, Mode, RuleRef};
 
-use flow::Flow;
 use proposal::{Proposal, propose};
 
 /// What it would take; `Display` is the report.
@@ -31,6 +30,8 @@ pub(super) struct Remedy<'a> {
     network: bool,
     place: Place,
     proposal: Proposal<'a>,
+    /// Some entry would allow an effect if the node that dbt names were verified.
+    unverified: bool,
     /// Something is missing: entries, or a rule that reaches the target.
     missing: bool,
 }
@@ -57,6 +58,7 @@ impl<'a> Remedy<'a> {
             forbidden_by: forbidding(&deny, &request),
             network,
             place: place(&selecting, &allow),
+            unverified: lacking.iter().any(|effect| wants_proof(&allow, effect, &request)),
             missing: !lacking.is_empty() || allow.is_empty(),
             proposal: propose(&lacking, &request),
         }
@@ -94,9 +96,6 @@ impl<'a> Remedy<'a> {
     }
 
     fn write_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(node) = self.request.dbt.and_then(|dbt| dbt.attribution.node.as_deref()) {
-            writeln!(f, "           # asked for by dbt node {}", Name(node))?;
-        }
         match &self.place {
             Place::Under(_) => self.proposal.entries.iter().try_for_each(|entry| writeln!(f, "           - {entry}"))?,
             Place::New(_) => self.document().lines().try_for_each(|line| writeln!(f, "           {line}"))?,
@@ -119,6 +118,9 @@ impl fmt::Display for Remedy<'_> {
         if self.network {
             item(f, format_args!("change the Cilium policies named above: no other policy can allow what they deny"))?;
         }
+        if self.unverified {
+            item(f, format_args!("mend what does not fit dbt's manifest: rules allow this to the node once it is verified"))?;
+        }
         for effect in &self.proposal.unnameable {
             let asked = Phrase::Effect(effect, &self.request);
             item(f, format_args!("no entry can name this exactly, for patterns cannot hold its characters: {asked}"))?;
@@ -127,6 +129,7 @@ impl fmt::Display for Remedy<'_> {
             return Ok(());
         }
         match &self.place {
+            Place::Under(rule) if self.unverified => item(f, format_args!("or take dbt's word for it, and add under {rule}.rules.sql:"))?,
             Place::Under(rule) => item(f, format_args!("add under {rule}.rules.sql:"))?,
             Place::New(_) => item(f, format_args!("add this policy, for no rule for this workload reaches the target with statements:"))?,
         }
@@ -138,6 +141,12 @@ impl fmt::Display for Remedy<'_> {
 fn is_allowed(allow: &[&Reach], effect: &Effect, request: &AccessRequest<'_>) -> bool {
     let allows = |entry: &SqlEntry| entry.matches(effect, request, Reading::Certain).is_ok();
     built_in(effect).is_some() || allow.iter().filter_map(|reach| reach.sql.as_deref()).flatten().any(allows)
+}
+
+/// Would an entry allow the effect to the node that dbt names, if that were proven?
+fn wants_proof(allow: &[&Reach], effect: &Effect, request: &AccessRequest<'_>) -> bool {
+    let wants = |entry: &SqlEntry| entry.matches(effect, request, Reading::Certain) == Err(Miss::Unverified);
+    allow.iter().filter_map(|reach| reach.sql.as_deref()).flatten().any(wants)
 }
 
 /// Every deny rule that matches the connection or an effect, in observe mode or not, each once.

@@ -8,6 +8,7 @@ use super::RecordId;
 use crate::audit::frame::hex;
 use crate::audit::{Attempt, Execution, Outcome};
 use crate::dbt::Claim;
+use crate::dbt::manifest::verify::Mismatch;
 use crate::policy::Decision;
 use crate::sql::{Effect, Object, ObjectKind, Signals};
 
@@ -159,7 +160,7 @@ struct DbtFields<'a> {
     /// What all that is worth: it comes from a comment that the client wrote, and a manifest may bear it out.
     standing: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mismatch: Option<MismatchFields>,
+    mismatch: Option<MismatchFields<'a>>,
 }
 
 impl<'a> DbtFields<'a> {
@@ -173,15 +174,30 @@ impl<'a> DbtFields<'a> {
             profile: attribution.profile.as_deref(),
             version: attribution.version.as_deref(),
             standing: standing.as_str(),
-            mismatch: standing.mismatch().map(|mismatch| MismatchFields { reason: mismatch.as_str(), sentence: mismatch.to_string() }),
+            mismatch: standing.mismatch().map(MismatchFields::new),
         }
     }
 }
 
 #[derive(Serialize)]
-struct MismatchFields {
+struct MismatchFields<'a> {
     reason: &'static str,
     sentence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectFields<'a>>,
+}
+
+impl<'a> MismatchFields<'a> {
+    fn new(mismatch: &'a Mismatch) -> Self {
+        let (action, object) = match mismatch {
+            Mismatch::ForeignWrite(action, object) => (Some(action.as_str()), Some(ObjectFields::new(object))),
+            Mismatch::UndeclaredRead(object) => (None, Some(ObjectFields::new(object))),
+            Mismatch::UnknownNode | Mismatch::OtherText | Mismatch::Unseen => (None, None),
+        };
+        Self { reason: mismatch.as_str(), sentence: mismatch.to_string(), action, object }
+    }
 }
 
 #[derive(Serialize)]

@@ -25,12 +25,16 @@ fn read_as<'a, T: Deserialize<'a>>(written: &'a Value) -> Result<T, String> {
     T::deserialize(written).map_err(|error| format!("an effect: {error}"))
 }
 
-fn word<T: Copy>(all: &[T], as_str: fn(T) -> &'static str, written: &str) -> Result<T, String> {
-    all.iter().copied().find(|word| as_str(*word) == written).ok_or_else(|| format!("an effect: `{written}` is not known here"))
+/// The one of `all` that is written so.
+///
+/// # Errors
+/// None is.
+pub(super) fn word<T: Copy>(all: &[T], as_str: fn(T) -> &'static str, written: &str) -> Result<T, String> {
+    all.iter().copied().find(|word| as_str(*word) == written).ok_or_else(|| format!("`{written}` is not known here"))
 }
 
 #[derive(Deserialize)]
-struct ObjectLine {
+pub(super) struct ObjectLine {
     kind: String,
     database: Option<String>,
     schema: Option<String>,
@@ -38,7 +42,11 @@ struct ObjectLine {
 }
 
 impl ObjectLine {
-    fn into_object(self) -> Result<Object, String> {
+    /// The object.
+    ///
+    /// # Errors
+    /// Its kind is not known here.
+    pub(super) fn into_object(self) -> Result<Object, String> {
         let kind = word(ObjectKind::ALL, ObjectKind::as_str, &self.kind)?;
         Ok(Object { kind, database: self.database, schema: self.schema, name: self.name })
     }

@@ -6,6 +6,8 @@ use serde_json::json;
 use super::{Recorded, RecordedExecution, RecordedExecutions, effect, find};
 use crate::audit::tests::{Fixture, completed};
 use crate::audit::{Attempt, SessionFacts};
+use crate::dbt::Claim;
+use crate::dbt::manifest::verify::{Mismatch, Standing};
 use crate::document::Size;
 use crate::identity::Principal;
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass, Signals};
@@ -127,4 +129,28 @@ fn an_effect_that_is_not_known_is_an_error_and_not_nothing() {
         assert!(effect::read(&written).is_err(), "{written}");
     }
     assert_eq!(effect::read(&json!({"set": "p", "later": 1})), Ok(Effect::Set { parameter: "p".into() }));
+}
+
+#[tokio::test]
+async fn what_a_claim_was_worth_is_read_back_with_every_mismatch() {
+    let fixture = Fixture::new();
+    let log = fixture.open();
+    let relation = || object(ObjectKind::Relation);
+    let mismatches = [
+        Mismatch::UnknownNode,
+        Mismatch::ForeignWrite(Action::Drop, relation()),
+        Mismatch::UndeclaredRead(relation()),
+        Mismatch::OtherText,
+        Mismatch::Unseen,
+    ];
+    let mut standings = vec![Standing::Claimed, Standing::Verified];
+    standings.extend(mismatches.map(Standing::Mismatch));
+    for standing in &standings {
+        let mut asked = fixture.attempt("select 1");
+        asked.execution.dbt = asked.execution.dbt.map(|claim| Claim { standing, ..claim });
+        log.refuse(&asked).await.unwrap();
+    }
+    log.close().await.unwrap();
+    let read: Vec<Standing> = all(&fixture).into_iter().map(|execution| execution.dbt.unwrap().1).collect();
+    assert_eq!(read, standings);
 }

@@ -29,7 +29,8 @@ use tally::Tally;
 /// node and rule, each with records to look up (`tollhouse audit show`, `tollhouse explain --record`).
 ///
 /// The effects are those that were judged and recorded, so the text of a statement need not be in the log. Where it is, it is
-/// also analyzed again, and a difference is noted. A rule of Cilium's about addresses is not judged: the log has names.
+/// also analyzed again, and a difference is noted. What dbt claims is worth what it was then. A rule of Cilium's about addresses
+/// is not judged: the log has names.
 ///
 /// Reads the log once, in memory that does not grow with it. Exit code 0: replayed; with --check, 1: something that passed
 /// would be denied, or could not be judged.

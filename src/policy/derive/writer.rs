@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{DeriveError, Options};
+use crate::policy::flow::Flow;
 use crate::policy::pattern::Glob;
 
 /// Where entries stand under `rules.sql`.
@@ -45,9 +46,9 @@ impl<'o> Writer<'o> {
         self.line("apiVersion: tollhouse.dev/v1alpha1");
         self.line("kind: WarehousePolicy");
         self.line("metadata:");
-        self.line(&format!("  name: {}", scalar(name)));
+        self.line(&format!("  name: {}", Flow::text(name)));
         if let Some(namespace) = namespace {
-            self.line(&format!("  namespace: {}", scalar(namespace)));
+            self.line(&format!("  namespace: {}", Flow::text(namespace)));
         }
         self.line("spec:");
         if selector.is_empty() {
@@ -56,7 +57,7 @@ impl<'o> Writer<'o> {
             self.line("  endpointSelector:");
             self.line("    matchLabels:");
             for (key, value) in selector {
-                self.line(&format!("      {}: {}", scalar(key), quoted(value)));
+                self.line(&format!("      {}: {}", Flow::text(key), Flow::quoted(value)));
             }
         }
         self.line("  egress:");
@@ -64,7 +65,7 @@ impl<'o> Writer<'o> {
             self.line("    - toFQDNs:");
             for host in hosts {
                 let key = if host.contains('*') { "matchPattern" } else { "matchName" };
-                self.line(&format!("        - {key}: {}", scalar(host)));
+                self.line(&format!("        - {key}: {}", Flow::text(host)));
             }
         }
         self.line(if hosts.is_empty() { "    - toPorts:" } else { "      toPorts:" });
@@ -83,7 +84,7 @@ impl<'o> Writer<'o> {
         self.entries += 1;
         let mut lines: Vec<String> = self.attributed(who).into_iter().collect();
         for (key, values) in keys {
-            let values: Vec<String> = values.iter().map(|value| scalar(value)).collect();
+            let values: Vec<String> = values.iter().map(|value| Flow::text(value).to_string()).collect();
             let flow = format!("{key}: [{}]", values.join(", "));
             if values.len() > 1 && flow.len() > 100 {
                 lines.push(format!("{key}:"));
@@ -104,13 +105,13 @@ impl<'o> Writer<'o> {
     }
 
     fn attributed(&self, who: For<'_>) -> Option<String> {
-        let targets = self.options.target.as_ref().map(|target| format!(", targets: [{}]", scalar(target))).unwrap_or_default();
+        let targets = self.options.target.as_ref().map(|target| format!(", targets: [{}]", Flow::text(target))).unwrap_or_default();
         match who {
             For::Anybody => None,
             For::WithoutNode => Some("dbt: { withoutNode: true }".to_owned()),
             For::Node(node) => {
                 let verified = if self.options.verified { ", verified: true" } else { "" };
-                Some(format!("dbt: {{ nodes: [{}]{targets}{verified} }}", scalar(node)))
+                Some(format!("dbt: {{ nodes: [{}]{targets}{verified} }}", Flow::text(node)))
             }
         }
     }
@@ -132,17 +133,4 @@ pub(super) fn exact(name: &str, of: &str) -> Result<String, DeriveError> {
         Ok(Glob::Any | Glob::Pieces { .. } | Glob::Counted { .. }) => Err(error("`*` and `{...}` would stand for other names".to_owned())),
         Err(why) => Err(error(why)),
     }
-}
-
-/// A value in YAML: plain where nobody could read it as anything else.
-fn scalar(value: &str) -> String {
-    let is_plain = value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&value.to_ascii_lowercase().as_str());
-    if is_plain { value.to_owned() } else { quoted(value) }
-}
-
-/// JSON's strings are strings of YAML.
-fn quoted(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::dbt::manifest::verify::Standing;
 use crate::sql::{Action, Effect, Object, ObjectKind};
 
 use super::super::AccessRequest;
 use super::super::compile::compile_entry;
-use super::super::document::{ActionWord, OpaqueWord, SqlRule};
+use super::super::document::{ActionWord, DbtRule, OpaqueWord, SqlRule};
 use super::super::entry::{Reading, schema_of};
+use super::super::flow::Flow;
 use super::super::pattern::{Dotted, Glob};
-use super::flow::Flow;
 
 /// What to add.
 #[derive(Debug, Default)]
@@ -27,9 +28,14 @@ pub(super) struct Proposal<'e> {
 /// Proposes entries for effects that are not allowed.
 pub(super) fn propose<'e>(lacking: &[&'e Effect], request: &AccessRequest<'_>) -> Proposal<'e> {
     let mut proposal = Proposal::default();
-    let mut parts = Parts::default();
+    let dbt = for_node(request);
+    let mut parts = Parts { dbt: dbt.clone(), ..Parts::default() };
+    if dbt.is_none() && request.dbt.is_some_and(|claim| claim.attribution.node.is_some()) {
+        parts.caveats.insert("for every node, since patterns cannot hold the name of the one that asks".to_owned());
+    }
     for effect in lacking {
-        let named = parts.rule(effect, request).filter(|rule| allows(rule, effect, request));
+        let named = rule(effect, request).map(|rule| SqlRule { dbt: dbt.clone(), ..rule });
+        let named = named.filter(|rule| allows(rule, effect, request));
         match named {
             Some(rule) => parts.add(effect, rule),
             None => proposal.unnameable.push(effect),
@@ -43,6 +49,8 @@ pub(super) fn propose<'e>(lacking: &[&'e Effect], request: &AccessRequest<'_>) -
 /// Rules for single effects, on their way to be merged.
 #[derive(Default)]
 struct Parts {
+    /// The node that all of them are for.
+    dbt: Option<DbtRule>,
     /// Actions by table.
     tables: BTreeMap<String, BTreeSet<Action>>,
     /// Everything else, by what the entry says but for its one list that can grow.
@@ -51,28 +59,6 @@ struct Parts {
 }
 
 impl Parts {
-    /// The narrowest rule for one effect; `None` where a name cannot be written.
-    fn rule(&self, effect: &Effect, request: &AccessRequest<'_>) -> Option<SqlRule> {
-        let here = |rule: SqlRule| -> Option<SqlRule> { Some(SqlRule { databases: Some(vec![exact(request.database)?]), ..rule }) };
-        match effect {
-            Effect::Access { action, object, columns: _ } => object_rule(*action, object, request),
-            Effect::Call { function, signals: _ } => {
-                // The search path does not resolve a call, so neither does the rule.
-                let name = dotted(function.schema.as_deref(), &function.name)?;
-                let database = exact(function.database.as_deref().unwrap_or(request.database))?;
-                Some(SqlRule { functions: Some(vec![name]), databases: Some(vec![database]), ..SqlRule::default() })
-            }
-            Effect::Role { role } => {
-                here(SqlRule { roles: Some(vec![exact(role.as_deref().unwrap_or(request.role))?]), ..SqlRule::default() })
-            }
-            Effect::Set { parameter } => {
-                let whole = Dotted::parse(parameter).ok()?.exact().filter(|exact| exact == parameter)?;
-                here(SqlRule { parameters: Some(vec![whole]), ..SqlRule::default() })
-            }
-            Effect::Opaque { class, detail: _ } => here(SqlRule { opaque: Some(vec![OpaqueWord(*class)]), ..SqlRule::default() }),
-        }
-    }
-
     fn add(&mut self, effect: &Effect, rule: SqlRule) {
         self.caveats.extend(caveat(effect));
         match (effect, &rule.tables) {
@@ -99,9 +85,38 @@ impl Parts {
         let tables = by_actions.into_iter().map(|(actions, tables)| SqlRule {
             actions: Some(actions.into_iter().map(ActionWord).collect()),
             tables: Some(tables),
+            dbt: self.dbt.clone(),
             ..SqlRule::default()
         });
         tables.chain(std::mem::take(&mut self.others)).collect()
+    }
+}
+
+/// The key that makes an entry for the node alone that dbt names: proven, where it was.
+fn for_node(request: &AccessRequest<'_>) -> Option<DbtRule> {
+    let claim = request.dbt?;
+    let node = claim.attribution.node.as_ref()?;
+    let exact = Dotted::parse(node).ok()?.exact().filter(|exact| exact == node)?;
+    Some(DbtRule { nodes: Some(vec![exact]), verified: *claim.standing == Standing::Verified, ..DbtRule::default() })
+}
+
+/// The narrowest rule for one effect; `None` where a name cannot be written.
+fn rule(effect: &Effect, request: &AccessRequest<'_>) -> Option<SqlRule> {
+    let here = |rule: SqlRule| -> Option<SqlRule> { Some(SqlRule { databases: Some(vec![exact(request.database)?]), ..rule }) };
+    match effect {
+        Effect::Access { action, object, columns: _ } => object_rule(*action, object, request),
+        Effect::Call { function, signals: _ } => {
+            // The search path does not resolve a call, so neither does the rule.
+            let name = dotted(function.schema.as_deref(), &function.name)?;
+            let database = exact(function.database.as_deref().unwrap_or(request.database))?;
+            Some(SqlRule { functions: Some(vec![name]), databases: Some(vec![database]), ..SqlRule::default() })
+        }
+        Effect::Role { role } => here(SqlRule { roles: Some(vec![exact(role.as_deref().unwrap_or(request.role))?]), ..SqlRule::default() }),
+        Effect::Set { parameter } => {
+            let whole = Dotted::parse(parameter).ok()?.exact().filter(|exact| exact == parameter)?;
+            here(SqlRule { parameters: Some(vec![whole]), ..SqlRule::default() })
+        }
+        Effect::Opaque { class, detail: _ } => here(SqlRule { opaque: Some(vec![OpaqueWord(*class)]), ..SqlRule::default() }),
     }
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::dbt::manifest::verify::Standing;
-use crate::dbt::{Attribution, Claim};
+use crate::dbt::manifest::verify::{Mismatch, Standing};
+use crate::dbt::{self, Attribution, Claim};
 use crate::identity::Principal;
 use crate::policy::{AccessRequest, PolicySet, Source, Verdict};
 use crate::sql::dialect::{ATHENA, BIGQUERY, CLICKHOUSE, DATABRICKS, SNOWFLAKE, TRINO};
@@ -58,7 +58,7 @@ struct Asked {
     target: Target,
     effects: Vec<Effect>,
     unqualified_schema: Option<String>,
-    dbt: Option<Attribution>,
+    dbt: Option<(Attribution, Standing)>,
 }
 
 impl Asked {
@@ -78,7 +78,7 @@ impl Asked {
             role: "dbt",
             unqualified_schema: self.unqualified_schema.as_deref(),
             effects: &self.effects,
-            dbt: self.dbt.as_ref().map(|attribution| Claim { attribution, standing: &Standing::Claimed }),
+            dbt: self.dbt.as_ref().map(|(attribution, standing)| Claim { attribution, standing }),
         }
     }
 
@@ -215,7 +215,8 @@ fn denied_of_the_corpus(set: &PolicySet) -> Vec<(String, Asked)> {
             continue;
         }
         for schema in [None, Some("work".to_owned())] {
-            let asked = Asked { unqualified_schema: schema, ..Asked::new(effects.clone()) };
+            let dbt = dbt::attribute(&sql).map(|said| (said, Standing::Claimed));
+            let asked = Asked { unqualified_schema: schema, dbt, ..Asked::new(effects.clone()) };
             if set.decide(&asked.request()).verdict == Verdict::Denied {
                 denied.push((sql.clone(), asked));
             }
@@ -332,11 +333,40 @@ fn a_name_that_patterns_cannot_hold_is_said_and_no_wider_entry_is_advised() {
     }
 }
 
+fn said(node: &str, standing: Standing) -> Option<(Attribution, Standing)> {
+    Some((Attribution { node: Some(node.to_owned()), ..Attribution::default() }, standing))
+}
+
 #[test]
-fn the_node_that_asked_is_named_and_cannot_break_the_advice() {
-    let node = Some("model.shop.orders\n- {}".to_owned());
-    let asked = Asked { dbt: Some(Attribution { node, ..Attribution::default() }), ..Asked::of("select * from raw.orders") };
+fn an_entry_is_for_the_node_that_asks_alone_and_as_proven_as_it_was() {
+    let of = |dbt| Asked { dbt, ..Asked::of("select * from raw.orders") };
+    let claimed = of(said("model.shop.orders", Standing::Claimed));
+    let policy = claimed.advice(&[&base()]).followed_in_place();
+    assert_eq!(claimed.verdict(&[&policy]), Verdict::Allowed, "{policy}");
+    for other in [None, said("model.shop.others", Standing::Claimed)] {
+        assert_eq!(of(other).verdict(&[&policy]), Verdict::Denied, "{policy}");
+    }
+    let verified = of(said("model.shop.orders", Standing::Verified));
+    let policy = verified.advice(&[&base()]).followed_in_place();
+    assert_eq!((verified.verdict(&[&policy]), claimed.verdict(&[&policy])), (Verdict::Allowed, Verdict::Denied), "{policy}");
+}
+
+#[test]
+fn where_the_node_has_only_to_be_verified_that_is_said_first() {
+    let proven = "              - { tables: [demo.raw.orders], dbt: { nodes: [model.shop.orders], verified: true } }\n";
+    let policy = POLICY.replace("ENTRIES", proven);
+    let asked = Asked { dbt: said("model.shop.orders", Standing::Mismatch(Mismatch::OtherText)), ..Asked::of("select * from raw.orders") };
+    let advice = asked.advice(&[&policy]);
+    assert!(advice.lines[0].starts_with("mend what does not fit dbt's manifest"), "{:?}", advice.lines);
+    assert!(advice.lines[1].starts_with("or take dbt's word for it, and add under"), "{:?}", advice.lines);
+}
+
+#[test]
+fn the_name_of_a_node_that_patterns_cannot_hold_breaks_nothing() {
+    let asked = Asked { dbt: said("model.shop.orders\n- {}*", Standing::Claimed), ..Asked::of("select * from raw.orders") };
     let advice = asked.advice(&[&base()]);
-    assert!(advice.says("# asked for by dbt node model.shop.orders\\n- {}"), "{:?}", advice.lines);
-    assert_eq!(Asked::of("select * from raw.customers").verdict(&[&advice.followed_in_place()]), Verdict::Denied);
+    assert!(advice.says("# for every node, since"), "{:?}", advice.lines);
+    let policy = advice.followed_in_place();
+    assert_eq!(asked.verdict(&[&policy]), Verdict::Allowed);
+    assert_eq!(Asked::of("select * from raw.customers").verdict(&[&policy]), Verdict::Denied, "{policy}");
 }

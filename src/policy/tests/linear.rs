@@ -49,11 +49,11 @@ impl<'p> Linear<'p> {
         match (denied(Mode::Enforce), allowed, denied(Mode::Observe)) {
             (Some(rule), _, _) => (Verdict::Denied, Some(rule.clone()), told(Refusal::Rule(rule))),
             (None, None, _) if self.selecting.is_empty() => (Verdict::Denied, None, told(Refusal::NoneSelects)),
-            (None, None, _) => {
-                let enforced = self.selecting.iter().any(|policy| policy.mode == Mode::Enforce);
-                (if enforced { Verdict::Denied } else { Verdict::Observed }, None, told(Refusal::NoneAllows))
+            (None, None, _) if self.selecting.iter().any(|policy| policy.mode == Mode::Enforce) => {
+                (Verdict::Denied, None, told(Refusal::NoneAllows))
             }
-            (None, Some(_), Some(rule)) => (Verdict::Observed, Some(rule.clone()), told(Refusal::Rule(rule))),
+            (None, None, None) => (Verdict::Observed, None, told(Refusal::NoneAllows)),
+            (None, None | Some(_), Some(rule)) => (Verdict::Observed, Some(rule.clone()), told(Refusal::Rule(rule))),
             (None, Some(rule), None) => (Verdict::Allowed, Some(rule.clone()), None),
         }
     }

@@ -98,9 +98,9 @@ async fn record(fixture: &Fixture, log: &AuditLog, set: &PolicySet, node: Option
     let analysis = sql::analyze(Dialect::Postgres, sql, &sql::Limits::default());
     let effects: Vec<Effect> = analysis.statements.iter().flat_map(|statement| statement.effects.clone()).collect();
     let dbt = node.map(|node| Attribution { node: Some(node.to_owned()), ..Attribution::default() });
-    let dbt = dbt.as_ref().map(|attribution| Claim { attribution, standing: &Standing::Claimed });
+    let claim = dbt.as_ref().map(|attribution| Claim { attribution, standing: &Standing::Claimed });
     let mut attempt = fixture.attempt(sql);
-    (attempt.execution.analysis, attempt.execution.effects, attempt.execution.dbt) = (&analysis, &effects, dbt);
+    (attempt.execution.analysis, attempt.execution.effects, attempt.execution.dbt) = (&analysis, &effects, claim);
     let decision = set.decide(&AccessRequest {
         principal: &fixture.session.principal,
         target: &fixture.session.target,
@@ -108,7 +108,7 @@ async fn record(fixture: &Fixture, log: &AuditLog, set: &PolicySet, node: Option
         role: &fixture.session.role,
         unqualified_schema: attempt.execution.unqualified_schema,
         effects: &effects,
-        dbt,
+        dbt: claim,
     });
     attempt.decision = &decision;
     match decision.verdict {
@@ -248,7 +248,8 @@ async fn groups_are_bounded_and_what_is_in_none_still_counts() {
     for number in 0..10_100 {
         let mut execution = execution.clone();
         execution.statement = None;
-        execution.dbt = Some((Attribution { node: Some(format!("model.{number}")), ..Attribution::default() }, Standing::Claimed));
+        let said = Attribution { node: Some(format!("model.{number}")), ..Attribution::default() };
+        execution.dbt = Some((said, Standing::Claimed));
         tally.add(&execution);
     }
     let report = tally.into_report(false);

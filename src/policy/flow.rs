@@ -4,13 +4,18 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use serde_json::Value;
 
-/// A value in flow style. Keys without a value are left out.
+/// A value in flow style. Keys that say nothing, `null` or `false`, are left out: documents have no other meaning for them.
 pub(super) struct Flow<'v>(pub(super) &'v Value);
 
 impl Flow<'_> {
     /// A string, quoted where YAML would read it as something else.
     pub(super) fn text(text: &str) -> impl Display + use<> {
-        if is_plain(text) { text.to_owned() } else { Value::from(text).to_string() }
+        if is_plain(text) { text.to_owned() } else { Self::quoted(text).to_string() }
+    }
+
+    /// A string in quotes: JSON's strings are strings of YAML.
+    pub(super) fn quoted(text: &str) -> impl Display + use<> {
+        Value::from(text)
     }
 }
 
@@ -26,7 +31,7 @@ impl Display for Flow<'_> {
                 f.write_char(']')
             }
             Value::Object(keys) => {
-                let mut given = keys.iter().filter(|(_, value)| !value.is_null()).peekable();
+                let mut given = keys.iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false))).peekable();
                 if given.peek().is_none() {
                     return f.write_str("{}");
                 }
@@ -48,7 +53,7 @@ const WORDS: &[&str] = &["true", "false", "yes", "no", "on", "off", "null", "y",
 
 fn is_plain(text: &str) -> bool {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '*'));
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
     starts && plain && !WORDS.contains(&text.to_ascii_lowercase().as_str())
 }
 
@@ -68,8 +73,8 @@ mod tests {
 
     #[test]
     fn plain_words_stand_without_quotes_and_absent_keys_are_left_out() {
-        let value = json!({"actions": ["select"], "databases": null, "tables": ["demo.raw.*"]});
-        assert_eq!(Flow(&value).to_string(), "{ actions: [select], tables: [demo.raw.*] }");
+        let value = json!({"actions": ["select"], "databases": null, "dbt": {"verified": false, "nodes": ["a"]}, "tables": ["demo.raw.t"]});
+        assert_eq!(Flow(&value).to_string(), "{ actions: [select], dbt: { nodes: [a] }, tables: [demo.raw.t] }");
         assert_eq!(Flow(&json!({})).to_string(), "{}");
     }
 }
