@@ -65,8 +65,13 @@ type Keys = BTreeMap<String, Vec<String>>;
 /// The keys that an entry gives, with their values.
 fn keys(entry: &SqlRule) -> Keys {
     let written = serde_json::to_value(entry).unwrap_or_default();
-    let given = written.as_object().into_iter().flatten().filter_map(|(key, values)| Some((key.clone(), values.as_array()?)));
-    given.map(|(key, values)| (key, values.iter().filter_map(Value::as_str).map(str::to_owned).collect())).collect()
+    let values = |value: &Value| match value {
+        Value::Null => None,
+        Value::Array(values) => Some(values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Some(vec![value.to_string()]),
+    };
+    let given = written.as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), values(value)?)));
+    given.collect()
 }
 
 /// Each key of the earlier entry is given by the later one too, with no value that the earlier one does not match. An
