@@ -4,8 +4,8 @@ select '<<1000000 x a>>', secret from vault.secrets
 --- refused
 /*<<1000000 x *>>*/ select secret from vault.secrets
 --- refused
-<<200000 x select 1;>> select secret from vault.secrets
+<<20000 x select 1;>> select secret from vault.secrets
 --- refused
-select 1 where 1 in (<<200000 x 1,>> 1) union all select id from vault.secrets
+select 1 where 1 in (<<50000 x 1,>> 1) union all select id from vault.secrets
 --- passes
 select length('<<1000000 x a>>') from work.orders
