@@ -55,7 +55,7 @@ fn heading(report: &Report) -> Markup {
             }
         }
         p.quiet {
-            "Recorded executions, decided again under " (report.policies) " policies"
+            "Recorded executions, decided again under " (counted(report.policies, "policy", "policies"))
             @if report.enforced { ", each taken as enforcing" }
             " (" code { (report.revision) } ")."
             @if let (Some(from), Some(until)) = (&report.from, &report.until) {
@@ -72,7 +72,7 @@ fn figures(totals: &Counts) -> Markup {
                 div.sheet.figure.(class(*change)) {
                     b { (grouped(totals.of(*change))) }
                     (change.heading())
-                    span.quiet { " · " (share(totals.of(*change), totals.executions)) }
+                    p.quiet { (share(totals.of(*change), totals.executions)) }
                 }
             }
         }
@@ -118,8 +118,21 @@ fn notes(report: &Report) -> Markup {
 
 fn nodes(nodes: &[Node]) -> Markup {
     let longest = nodes.iter().map(|node| node.counts.executions).max().unwrap_or_default();
+    let (same, changed): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| node.counts.same == node.counts.executions);
     html! {
         h2 { "By dbt node " small { "as dbt says in its comments" } }
+        @if !changed.is_empty() { (node_bars(&changed, longest)) }
+        @if !same.is_empty() {
+            details {
+                summary { (counted(same.len(), "node", "nodes")) " without a change" }
+                (node_bars(&same, longest))
+            }
+        }
+    }
+}
+
+fn node_bars(nodes: &[&Node], longest: u64) -> Markup {
+    html! {
         div.sheet.nodes {
             @for Node { node, counts } in nodes.iter().take(NODES_SHOWN) {
                 (name(node.as_deref()))
@@ -201,10 +214,14 @@ fn described(counts: &Counts) -> String {
     parts.map(|change| format!("{} {}", counts.of(*change), change.heading())).collect::<Vec<_>>().join(", ")
 }
 
-/// `part` of `whole` in percent, to a hundredth.
+/// `part` of `whole` in percent, to a tenth.
 fn share(part: u64, whole: u64) -> String {
-    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
-    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+    let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
+    format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// A number in groups of three digits.

@@ -16,7 +16,7 @@ const GROUPS_SHOWN: usize = 40;
 pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let totals = &report.totals;
     let span = match (&report.from, &report.until) {
-        (Some(from), Some(until)) => format!(", {from} to {until}"),
+        (Some(from), Some(until)) => format!(", {} to {}", moment(from), moment(until)),
         (None, _) | (_, None) => String::new(),
     };
     writeln!(out, "replayed   executions {}{span}", totals.executions)?;
@@ -75,6 +75,11 @@ fn write_groups(out: &mut impl Write, change: Change, groups: &[&Group]) -> io::
     }
 }
 
+/// A recorded time to the second.
+fn moment(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
 fn name(group: &Group) -> &str {
     group.node.as_deref().unwrap_or("-")
 }
@@ -85,7 +90,7 @@ pub(super) fn what(group: &Group) -> String {
     match group.change {
         Change::NewlyDenied => after.because().to_owned(),
         Change::NewlyAllowed => format!("{} allows it; before, {}", after.because(), before.because()),
-        Change::OtherRule => format!("{} by {}; before, {} by {}", after.verdict, after.because(), before.verdict, before.because()),
-        Change::Same => format!("{} by {}", after.verdict, after.because()),
+        Change::OtherRule => format!("{}: {}; before, {}: {}", after.verdict, after.because(), before.verdict, before.because()),
+        Change::Same => format!("{}: {}", after.verdict, after.because()),
     }
 }
