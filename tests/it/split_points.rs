@@ -109,8 +109,12 @@ impl Stage {
     }
 }
 
+/// Scripts of two tests at once would hear each other's notifications.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Plays each script uncut and in each way of `cuts`, and compares.
 async fn same_however_cut(scripts: &[Script], cuts: &[Cut]) {
+    let _alone = ALONE.lock().await;
     let stage = Stage::set().await;
     let mut read = Vec::new();
     for script in scripts {
