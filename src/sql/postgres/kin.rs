@@ -22,14 +22,27 @@ impl Kin {
     pub(in crate::sql) fn in_catalog(&self, effect: Effect) -> Effect {
         match effect {
             Effect::Access { action, object, columns }
-                if action != Action::Create
-                    && object.kind == ObjectKind::Relation
-                    && object.schema.is_none()
-                    && (catalog::has_relation(&object.name) || (self.has_relation)(&object.name)) =>
+                if action != Action::Create && object.schema.is_none() && self.is_called_like_one_of_the_catalog(&object) =>
             {
                 Effect::Access { action, object: Object { schema: Some("pg_catalog".to_owned()), ..object }, columns }
             }
             Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => effect,
         }
+    }
+
+    /// Might the effect make a relation that the server finds before the catalog's of the same name? A temporary one is, and
+    /// a name without a schema may be that of a temporary one.
+    pub(in crate::sql) fn hides_the_catalog(&self, effect: &Effect) -> bool {
+        match effect {
+            Effect::Access { action: Action::Create, object, columns: _ } => {
+                object.schema.as_deref().is_none_or(|schema| schema.starts_with("pg_temp"))
+                    && self.is_called_like_one_of_the_catalog(object)
+            }
+            Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. } => false,
+        }
+    }
+
+    fn is_called_like_one_of_the_catalog(&self, object: &Object) -> bool {
+        object.kind == ObjectKind::Relation && (catalog::has_relation(&object.name) || (self.has_relation)(&object.name))
     }
 }

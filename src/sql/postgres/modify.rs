@@ -79,11 +79,19 @@ impl Walk {
         self.access(Action::Select, target.clone());
         self.maybe(merge.source_relation.as_deref(), scope);
         self.maybe(merge.join_condition.as_deref(), scope);
+        let mut changes = false;
         for clause in &merge.merge_when_clauses {
             match &clause.node {
-                Some(NodeEnum::MergeWhenClause(clause)) => self.merge_when(clause, &target, scope),
+                Some(NodeEnum::MergeWhenClause(clause)) => {
+                    changes |= clause.command_type() != CmdType::CmdNothing;
+                    self.merge_when(clause, &target, scope);
+                }
                 _ => self.opaque(OpaqueClass::Unsupported, "an unknown clause of MERGE"),
             }
+        }
+        if !changes {
+            // The server locks the target as for a change all the same.
+            self.access(Action::Lock, target.clone());
         }
         self.returning(merge.returning_clause.as_ref(), &target, scope);
     }

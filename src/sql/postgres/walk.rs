@@ -36,6 +36,9 @@ impl Walk {
 
     pub(super) fn effect(&mut self, effect: Effect) {
         let effect = self.kin.in_catalog(effect);
+        if self.kin.hides_the_catalog(&effect) {
+            self.opaque(OpaqueClass::Unsupported, "a relation that may hide one of the catalog");
+        }
         if self.known.insert(effect.clone()) {
             self.effects.push(effect);
         }

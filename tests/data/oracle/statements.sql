@@ -131,3 +131,25 @@ explain (analyze) with q as (update fin.secret set v = 'x' returning id) select 
 select json_agg(s), xmlelement(name a, (select v from fin.secret limit 1)) from fin.secret s
 --- row security
 alter table fin.secret enable row level security; create policy p on fin.secret using (exists (select from t1))
+--- a temporary relation hides one of the catalog
+create temporary table pg_class (id int); select * from pg_class; select * from pg_catalog.pg_class
+--- a temporary view hides one of the catalog
+create temp view pg_roles as select * from fin.secret; select * from pg_roles
+--- a temporary relation is renamed to one of the catalog
+create temp table innocent (id int); alter table innocent rename to pg_namespace; select * from pg_namespace
+--- the search path makes relations temporary
+set search_path = pg_temp; create table innocent (id int); insert into innocent values (1); select * from pg_temp.innocent
+--- a merge that changes nothing locks
+merge into fin.secret using t1 on secret.id = t1.id when matched then do nothing
+--- a merge within scopes
+with secret as (select * from public.t1) merge into fin.secret using secret s on secret.id = s.id when not matched then insert (id) values ((select max(id) from secret))
+--- rules and triggers do what they were made for
+insert into ruled values (3); insert into triggered values (1); update triggered set id = 2
+--- a view that rows go through
+insert into plain_view values (9); update plain_view set id = 10 where id = 9; delete from plain_view
+--- only parents, and those who inherit
+update only parent set p = 'q'; delete from parent; select * from only (child)
+--- names of every shape
+select * from app."o.d""d; --", tä, aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg_and_what_is_cut
+--- letters beyond ascii are not folded
+create table "tÄ" (x int); select x from Tä as q (x) join TÄ using (x)

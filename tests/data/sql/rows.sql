@@ -26,7 +26,7 @@ delete from a
 delete from a using b, c where a.x = b.x and b.y in (select y from d) returning a.*
 --- merge names what each clause does
 merge into t using (select * from s) s on t.id = s.id when matched and s.gone then delete when matched then update set x = s.x, y = (select 1 from u) when not matched then insert (id, x) values (s.id, (select 2 from v)) when not matched by source then do nothing
---- merge that does nothing still reads
+--- merge that does nothing still reads and locks
 merge into t using s on t.id = s.id when matched then do nothing returning merge_action(), t.*
 --- truncate names every table
 truncate a, only shop.b restart identity
