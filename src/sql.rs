@@ -319,6 +319,8 @@ pub enum OpaqueClass {
     Replication,
     /// Scripting blocks and statements, and `EXECUTE IMMEDIATE` of a text that does not stand in the statement.
     Script,
+    /// Tables by the beginning of their names (BigQuery's `events_*`); that their dataset is read is an effect besides.
+    Wildcard,
 }
 
 impl OpaqueClass {
@@ -340,6 +342,7 @@ impl OpaqueClass {
         OpaqueClass::FunctionCall,
         OpaqueClass::Replication,
         OpaqueClass::Script,
+        OpaqueClass::Wildcard,
     ];
 
     /// The word in policies and records.
@@ -361,6 +364,7 @@ impl OpaqueClass {
             Self::FunctionCall => "function-call",
             Self::Replication => "replication",
             Self::Script => "script",
+            Self::Wildcard => "wildcard",
         }
     }
 }

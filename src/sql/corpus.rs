@@ -80,6 +80,18 @@ fn nothing_that_dbt_sends_is_opaque() {
     }
 }
 
+#[test]
+fn what_dbt_sends_to_other_warehouses_is_read_or_named() {
+    for (directory, dialect) in [("sql-snowflake", Dialect::Other(&SNOWFLAKE)), ("sql-bigquery", Dialect::Other(&BIGQUERY))] {
+        let text = fs::read_to_string(data(directory).join("dbt.sql")).unwrap();
+        for (title, sql) in cases(&text) {
+            let described = described(&analyze(dialect, sql, &Limits::default()));
+            let is_named = !described.contains("opaque") || described.starts_with("GRANT: opaque authorization");
+            assert!(is_named, "{directory}, {title}: {described}");
+        }
+    }
+}
+
 /// A case begins with a line `--- what it shows`, and goes on to the next one.
 fn cases(text: &str) -> Vec<(&str, &str)> {
     let cases = text.split("--- ").skip(1).map(|case| case.split_once('\n').unwrap());

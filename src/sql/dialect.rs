@@ -167,17 +167,25 @@ impl Vendor {
         if text::depth(&tokens) > limits.nesting_max {
             return opaque(OpaqueClass::TooDeep, "the statement is nested deeper than limits.nesting_max");
         }
-        let head = head::class(&tokens);
         let mut parser = Parser::new(&*parser).with_recursion_limit(PARSER_DEPTH_MAX).with_tokens_with_locations(tokens);
         match parser.parse_statements() {
             Ok(statements) => {
                 Analysis { statements: statements.iter().map(|parsed| statement::judge(self, parsed, limits, outer_texts)).collect() }
             }
             Err(ParserError::RecursionLimitExceeded) => opaque(OpaqueClass::TooDeep, "the text is nested deeper than the parser allows"),
-            Err(ParserError::ParserError(_) | ParserError::TokenizerError(_)) => match head {
-                Some((class, verb)) => Analysis { statements: vec![whole(verb, class, verb)] },
-                None => opaque(OpaqueClass::Unparseable, "the parser does not accept the text"),
-            },
+            Err(ParserError::ParserError(_) | ParserError::TokenizerError(_)) => self.judge_unparsed(text, limits, outer_texts),
+        }
+    }
+
+    /// A text that the parser does not accept.
+    fn judge_unparsed(&'static self, text: &str, limits: &Limits, outer_texts: usize) -> Analysis {
+        let Ok(tokens) = text::tokens(self, &*(self.parser)(), text) else {
+            return opaque(OpaqueClass::Unparseable, "the text cannot be cut into words");
+        };
+        let statement = statement::own::judge(self, &tokens, limits, outer_texts).or_else(|| head::judge(&tokens));
+        match statement {
+            Some(statement) => Analysis { statements: vec![statement] },
+            None => opaque(OpaqueClass::Unparseable, "the parser does not accept the text"),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::sql::OpaqueClass;
+use super::whole;
+use crate::sql::{Effect, OpaqueClass, Statement};
 
 /// Statements by their first words; longer heads stand before shorter ones.
 const HEADS: &[(&[&str], OpaqueClass, &str)] = &[
@@ -19,6 +20,8 @@ const HEADS: &[(&[&str], OpaqueClass, &str)] = &[
     (&["WHILE"], OpaqueClass::Script, "WHILE"),
     (&["FOR"], OpaqueClass::Script, "FOR"),
     (&["CALL"], OpaqueClass::Call, "CALL"),
+    (&["DESCRIBE", "INPUT"], OpaqueClass::Execute, "DESCRIBE"),
+    (&["DESCRIBE", "OUTPUT"], OpaqueClass::Execute, "DESCRIBE"),
     (&["PUT"], OpaqueClass::CopyFile, "PUT"),
     (&["GET"], OpaqueClass::CopyFile, "GET"),
     (&["COPY"], OpaqueClass::CopyFile, "COPY"),
@@ -35,13 +38,19 @@ const HEADS: &[(&[&str], OpaqueClass, &str)] = &[
     (&["SYSTEM"], OpaqueClass::System, "SYSTEM"),
 ];
 
-/// The class of a text that is one statement with a known head.
-pub(super) fn class(tokens: &[TokenWithSpan]) -> Option<(OpaqueClass, &'static str)> {
-    let words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
-    let words: Vec<String> = words
+/// A text with a known head. What may follow behind a semicolon is a script.
+pub(super) fn judge(tokens: &[TokenWithSpan]) -> Option<Statement> {
+    let significant = || tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_) | Token::EOF));
+    let words: Vec<String> = significant()
         .take(4)
-        .map(|token| if let Token::Word(word) = &token.token { word.to_string().to_ascii_uppercase() } else { String::new() })
+        .map(|token| if let Token::Word(word) = token { word.to_string().to_ascii_uppercase() } else { String::new() })
         .collect();
     let begins = |head: &[&str]| head.iter().zip(&words).filter(|(wanted, word)| *wanted == word).count() == head.len();
-    HEADS.iter().find(|(head, _, _)| begins(head)).map(|(_, class, verb)| (*class, *verb))
+    let (_, class, verb) = HEADS.iter().find(|(head, _, _)| begins(head))?;
+    let mut statement = whole(verb, *class, verb);
+    let goes_on = significant().skip_while(|token| **token != Token::SemiColon).any(|token| *token != Token::SemiColon);
+    if goes_on && *class != OpaqueClass::Script {
+        statement.effects.push(Effect::Opaque { class: OpaqueClass::Script, detail: "statements behind a semicolon".to_owned() });
+    }
+    Some(statement)
 }

@@ -11,6 +11,8 @@ pub(super) enum Named {
     Object(Object),
     /// A stage, a path or a URL, as written.
     Location(String),
+    /// BigQuery: all tables of this dataset whose names begin with what stands before the `*`.
+    Wildcard(Object),
     Unknown,
 }
 
@@ -27,7 +29,24 @@ pub(super) fn named(vendor: &Vendor, name: &ObjectName) -> Named {
     if let Some(path) = written.iter().find(|part| part.value.contains('/')) {
         return Named::Location(path.value.clone());
     }
+    if vendor.quotes_paths
+        && let Some(dataset) = dataset_of_wildcard(vendor, name)
+    {
+        return Named::Wildcard(dataset);
+    }
     object(vendor, ObjectKind::Relation, name).map_or(Named::Unknown, Named::Object)
+}
+
+/// The dataset of a path that ends with a `*`, which stands in backticks.
+fn dataset_of_wildcard(vendor: &Vendor, name: &ObjectName) -> Option<Object> {
+    let (last, before) = name.0.split_last()?;
+    let last = last.as_ident().filter(|last| last.quote_style == Some('`'))?;
+    let whole = last.value.strip_suffix('*').filter(|whole| !whole.contains('*'))?;
+    let mut path = before.to_vec();
+    if let Some((dataset, _)) = whole.rsplit_once('.') {
+        path.push(ObjectNamePart::Identifier(Ident::with_quote('`', dataset)));
+    }
+    object(vendor, ObjectKind::Schema, &ObjectName(path))
 }
 
 /// The object of that name; `None` if it is not one that is certain.

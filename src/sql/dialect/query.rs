@@ -50,6 +50,13 @@ pub(super) fn walk_with_locations(
     let _: ControlFlow<()> = statement.visit(&mut walk);
 }
 
+/// The same for a part of a statement that is read apart.
+pub(super) fn walk_part(vendor: &'static Vendor, part: &impl Visit, locations: Option<Action>, found: &mut Found) {
+    // The statement that it is a part of is the first one.
+    let mut walk = Walk { vendor, found, targets: Vec::new(), scopes: Vec::new(), statements: 1, locations };
+    let _: ControlFlow<()> = part.visit(&mut walk);
+}
+
 /// A call of a function that is not known to be pure is an effect.
 pub(super) fn called(vendor: &'static Vendor, function: &ObjectName, found: &mut Found) {
     let single = match function.0.as_slice() {
@@ -167,6 +174,13 @@ impl Visitor for Walk<'_> {
             TableFactor::Table { version: Some(TableVersion::Function(Expr::Function(travel))), .. } => {
                 self.targets.push(std::ptr::from_ref(&travel.name));
             }
+            TableFactor::Table { version: Some(TableVersion::Changes { changes, at, end }), .. } => {
+                for part in [Some(changes), Some(at), end.as_ref()].into_iter().flatten() {
+                    if let Expr::Function(part) = part {
+                        self.targets.push(std::ptr::from_ref(&part.name));
+                    }
+                }
+            }
             TableFactor::Table { .. } | TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } | TableFactor::UNNEST { .. } => {}
             TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } | TableFactor::JsonTable { .. } => {}
             // The argument of TABLE() is a function, which is visited, or the name of a table in a string.
@@ -183,6 +197,10 @@ impl Visitor for Walk<'_> {
         match name::named(self.vendor, relation) {
             Named::Object(object) => self.found.access(Action::Select, Some(object)),
             Named::Location(location) => self.found.location(Action::Import, &location),
+            Named::Wildcard(dataset) => {
+                self.found.access(Action::Select, Some(dataset));
+                self.found.opaque(OpaqueClass::Wildcard, "tables by the beginning of their names");
+            }
             Named::Unknown => self.found.access(Action::Select, None),
         }
         ControlFlow::Continue(())

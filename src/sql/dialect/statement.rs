@@ -2,6 +2,7 @@
 
 mod define;
 mod outside;
+pub(super) mod own;
 mod session;
 mod show;
 
@@ -26,12 +27,17 @@ struct Reader<'r> {
 pub(super) fn judge(vendor: &'static Vendor, parsed: &Parsed, limits: &Limits, outer_texts: usize) -> Statement {
     let mut reader = Reader { vendor, limits, outer_texts, found: Found::default() };
     let verb = reader.statement(parsed);
-    let Found { effects, names_change } = reader.found;
-    let is_unsure = names_change || effects.iter().any(|effect| matches!(effect, Effect::Opaque { .. } | Effect::Call { .. }));
-    Statement { verb, effects, session: if is_unsure { Session::SearchPathUnknown } else { Session::Unchanged } }
+    reader.judged(verb)
 }
 
 impl Reader<'_> {
+    /// The statement of which everything has been found.
+    fn judged(self, verb: &'static str) -> Statement {
+        let Found { effects, names_change } = self.found;
+        let is_unsure = names_change || effects.iter().any(|effect| matches!(effect, Effect::Opaque { .. } | Effect::Call { .. }));
+        Statement { verb, effects, session: if is_unsure { Session::SearchPathUnknown } else { Session::Unchanged } }
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "statements that are not listed here define something, or are opaque")]
     fn statement(&mut self, parsed: &Parsed) -> &'static str {
         use Parsed as S;
@@ -80,6 +86,7 @@ impl Reader<'_> {
                 "ALTER SESSION"
             }
             S::Execute { .. } => self.execute(parsed),
+            S::Deallocate { .. } => "DEALLOCATE",
             S::Call(function) => {
                 called(self.vendor, &function.name, &mut self.found);
                 self.class("CALL", OpaqueClass::Call);
@@ -114,7 +121,7 @@ impl Reader<'_> {
         match (name::named(self.vendor, target), columns.collect::<Option<Vec<String>>>()) {
             (Named::Object(object), Some(columns)) => self.found.effect(Effect::Access { action: Action::Insert, object, columns }),
             (Named::Location(location), _) => self.found.location(Action::Export, &location),
-            (Named::Object(_) | Named::Unknown, _) => self.found.access(Action::Insert, None),
+            (Named::Object(_) | Named::Wildcard(_) | Named::Unknown, _) => self.found.access(Action::Insert, None),
         }
         for setting in insert.settings.iter().flatten() {
             self.found.set(&setting.key.value);
@@ -182,7 +189,7 @@ impl Reader<'_> {
 
     fn named(&self, kind: ObjectKind, name: &ObjectName) -> Option<Object> {
         match (kind, name::named(self.vendor, name)) {
-            (ObjectKind::Relation, Named::Location(_) | Named::Unknown) => None,
+            (ObjectKind::Relation, Named::Location(_) | Named::Wildcard(_) | Named::Unknown) => None,
             _ => name::object(self.vendor, kind, name),
         }
     }

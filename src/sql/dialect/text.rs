@@ -25,8 +25,53 @@ pub(super) fn tokens(vendor: &Vendor, dialect: &dyn Dialect, text: &str) -> Resu
     let tokens = Tokenizer::new(dialect, text).tokenize_with_location().map_err(|_| "the text cannot be cut into words")?;
     match tokens.iter().find_map(|token| doubt(vendor, &token.token)) {
         Some(doubt) => Err(doubt),
-        None => Ok(tokens.into_iter().map(plain).collect()),
+        None => Ok(without_times(tokens.into_iter().map(plain).collect())),
     }
+}
+
+/// Trino and Athena: `FOR VERSION | TIMESTAMP AS OF` and a constant, which the parser does not know, and of which no effect
+/// depends. No vendor reads anything else in these words.
+fn without_times(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if !tokens.iter().any(|token| is_word(&token.token, &["VERSION", "TIMESTAMP"])) {
+        return tokens;
+    }
+    let mut kept = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.as_slice();
+    while let [first, behind @ ..] = rest {
+        rest = behind_time(rest).unwrap_or_else(|| {
+            kept.push(first.clone());
+            behind
+        });
+    }
+    kept
+}
+
+/// What stands behind the time that begins here.
+fn behind_time(tokens: &[TokenWithSpan]) -> Option<&[TokenWithSpan]> {
+    let mut rest = tokens;
+    for wanted in [&["FOR"][..], &["VERSION", "TIMESTAMP"], &["AS"], &["OF"]] {
+        let (token, behind) = next_word(rest)?;
+        rest = is_word(token, wanted).then_some(behind)?;
+    }
+    let (constant, behind) = next_word(rest)?;
+    if is_word(constant, &["TIMESTAMP", "DATE"]) {
+        let (string, behind) = next_word(behind)?;
+        return matches!(string, Token::SingleQuotedString(_)).then_some(behind);
+    }
+    matches!(constant, Token::Number(..) | Token::SingleQuotedString(_)).then_some(behind)
+}
+
+/// The next token that is no blank, and what stands behind it.
+fn next_word(tokens: &[TokenWithSpan]) -> Option<(&Token, &[TokenWithSpan])> {
+    let place = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_)))?;
+    let (token, behind) = tokens.get(place..)?.split_first()?;
+    Some((&token.token, behind))
+}
+
+/// Is it one of these words, unquoted?
+pub(super) fn is_word(token: &Token, wanted: &[&str]) -> bool {
+    let Token::Word(word) = token else { return false };
+    word.quote_style.is_none() && wanted.iter().any(|wanted| word.value.eq_ignore_ascii_case(wanted))
 }
 
 /// The parser takes dollar quotes in few of the places where the vendor takes any string.

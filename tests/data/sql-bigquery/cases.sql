@@ -49,3 +49,21 @@ from raw.orders |> where a > 1
 create temp function f(x int64) as (x + 1)
 --- grant
 grant `roles/bigquery.dataViewer` on table a.b to 'user:x'
+--- options of a table are set
+alter table raw.orders set options (description = "it's", labels = [("a", "b")])
+--- options of a table are set to nothing
+alter table `proj`.`raw`.`orders` set OPTIONS()
+--- options of a view
+alter materialized view raw.v set options (description = leak('x'))
+--- options of a column
+alter table if exists raw.orders alter column c set options (description = 'x')
+--- wildcard tables with a condition
+select * from `proj.raw.events_*` where _table_suffix between '1' and '2'; select * from raw.`*`
+--- wildcard tables under a name of its own
+with q as (select * from `raw.events_2026*`) select * from q
+--- wildcard tables of every dataset are opaque
+select * from `raw_*.events`
+--- time travel by a parameter
+select * from raw.orders for system_time as of timestamp_sub(current_timestamp(), interval 1 hour) o
+--- a snapshot of a table
+create snapshot table a.b clone a.c for system_time as of timestamp '2026-01-01'

@@ -46,3 +46,23 @@ select transform(a) using 'cat' as (b) from c
 grant select on table a to `joe`
 --- load data
 load data inpath 's3://landing/x' overwrite into table a
+--- copy into with options
+copy into main.raw.orders from 's3://landing/x' fileformat = csv pattern = 'a*.csv' format_options ('header' = 'true') copy_options ('mergeSchema' = 'true')
+--- copy into from a query
+copy into raw.orders from (select a, leak(b) from 's3://landing/x') fileformat = json
+--- copy into from a named location with a credential
+copy into raw.orders from 'abfss://c@a.dfs.core.windows.net/x' with (credential (azure_sas_token = 'x')) fileformat = csv
+--- deep clone
+create or replace table main.x.a deep clone main.raw.b version as of 3
+--- shallow clone of a time with a location
+create table if not exists a shallow clone b timestamp as of '2026-01-01' location 's3://lake/a'
+--- clone with properties
+create table a deep clone b tblproperties ('x' = 'y')
+--- a clone of more is opaque
+create table a deep clone b as select * from c
+--- time travel by version
+select * from main.raw.a version as of 12 x join b timestamp as of date_sub(current_date(), 1) y on true
+--- time travel by name
+select * from a@v12
+--- refresh and vacuum
+refresh table main.raw.a; vacuum main.raw.a

@@ -115,3 +115,23 @@ select * from a pivot (sum(x) for y in ('1', '2')) p
 frobnicate the table
 --- explain is judged as if it ran
 explain select * from fin.secret
+--- a view with comments of its columns
+create or replace view analytics.v ("ID" comment $$it's a key$$, name comment 'x', plain) comment = 'y' as (select * from raw.orders)
+--- comments of columns
+alter table a alter "ID" comment $$it's a key$$, column "B" comment $$$$;
+--- comments of columns and more is opaque
+alter table a alter "ID" comment $$x$$, "B" set masking policy p
+--- time travel of every kind
+select * from a at (offset => -60 * 5) x, b before (statement => '8e5d'), c at (stream => 's'), d at (timestamp => to_timestamp('1'))
+--- time travel of a clone
+create table a clone b at (timestamp => to_timestamp(leak('2026-01-01')))
+--- time travel of a schema's clone
+create or replace schema s clone raw before (statement => 'x')
+--- changes of a table
+select * from a changes (information => default) at (timestamp => leak(1)) end (timestamp => '2')
+--- an undrop of a schema
+undrop schema s
+--- external tables
+create external table x (a int as (value:c1::int)) location = @stage/x file_format = (type = csv)
+--- a dynamic table
+create or replace dynamic table a target_lag = '1 minute' warehouse = w as select * from b

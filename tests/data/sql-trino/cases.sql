@@ -34,3 +34,17 @@ show tables from hive.raw; show create table a.b.c
 select $$ from a $$
 --- alter
 alter table a rename to b; drop table if exists c; create schema hive.x; drop schema hive.x; truncate table a
+--- time travel of every kind
+select * from hive.raw.a for timestamp as of timestamp '2026-01-01 00:00:00 UTC' x join b for version as of 'branch' y on true, c for version as of 8954
+--- time travel by an expression is opaque
+select * from a for timestamp as of (select max(b) from c)
+--- prepare of a change
+prepare p from delete from hive.raw.a where b = ?
+--- execute with values
+execute p using 1, (select max(a) from fin.secret)
+--- a prepared statement goes
+deallocate prepare p
+--- inputs of a prepared statement are opaque
+describe input p
+--- what follows a known head is a script
+grant select on a to role; grant b to; drop table c

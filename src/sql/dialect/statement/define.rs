@@ -1,8 +1,8 @@
 //! Statements that make, change or remove objects.
 
 use sqlparser::ast::{
-    AlterTableOperation, CommentObject, CreateTable, CreateTableLikeKind, CreateTableOptions, Grant, GrantObjects, ObjectName, ObjectType,
-    RenameTableNameKind, SchemaName, SqlOption, Statement as Parsed,
+    AlterTableOperation, CommentObject, CreateTable, CreateTableLikeKind, CreateTableOptions, Expr, Grant, GrantObjects, ObjectName,
+    ObjectType, RenameTableNameKind, SchemaName, SqlOption, Statement as Parsed, TableVersion,
 };
 
 use super::Reader;
@@ -105,7 +105,12 @@ impl Reader<'_> {
         if is_elsewhere || create.inherits.is_some() || create.partition_of.is_some() || create.on_cluster.is_some() {
             self.class("CREATE TABLE", OpaqueClass::ForeignData);
         }
-        walk_with_locations(self.vendor, parsed, &[&create.name], Some(Action::Export), &mut self.found);
+        let mut targets = vec![&create.name];
+        // Snowflake writes time travel like a call.
+        if let Some(TableVersion::Function(Expr::Function(travel))) = &create.version {
+            targets.push(&travel.name);
+        }
+        walk_with_locations(self.vendor, parsed, &targets, Some(Action::Export), &mut self.found);
         if create.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }
     }
 

@@ -57,7 +57,7 @@ impl Reader<'_> {
     pub(super) fn outside(&mut self, action: Action, name: &ObjectName) {
         match name::named(self.vendor, name) {
             Named::Location(location) => self.found.location(action, &location),
-            Named::Object(_) | Named::Unknown => self.opaque("a place that is not known"),
+            Named::Object(_) | Named::Wildcard(_) | Named::Unknown => self.opaque("a place that is not known"),
         }
     }
 }

@@ -45,7 +45,8 @@ impl Reader<'_> {
     /// A text that stands in the statement is judged like the statement itself, once.
     pub(super) fn execute(&mut self, parsed: &Parsed) -> &'static str {
         let Parsed::Execute { name: None, parameters, immediate: true, into, using, .. } = parsed else {
-            return self.class("EXECUTE", OpaqueClass::Execute);
+            self.class("EXECUTE", OpaqueClass::Execute);
+            return self.reads("EXECUTE", parsed, &[]);
         };
         match (parameters.as_slice(), into.is_empty() && using.is_empty()) {
             ([Expr::Value(value)], true) if self.outer_texts == 0 => {
@@ -55,9 +56,10 @@ impl Reader<'_> {
                     self.found.names_change = true;
                     return "EXECUTE IMMEDIATE";
                 }
-                self.class("EXECUTE IMMEDIATE", OpaqueClass::Script)
             }
-            _ => self.class("EXECUTE IMMEDIATE", OpaqueClass::Script),
+            _ => {}
         }
+        self.class("EXECUTE IMMEDIATE", OpaqueClass::Script);
+        self.reads("EXECUTE IMMEDIATE", parsed, &[])
     }
 }
