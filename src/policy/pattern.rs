@@ -155,6 +155,17 @@ impl Digits {
     }
 }
 
+/// A name as a pattern that matches it and nothing else.
+///
+/// # Errors
+/// Why there is none, as a sentence: it has characters that patterns give a meaning or none.
+pub(super) fn naming(name: &str) -> Result<String, String> {
+    match Glob::parse(name)? {
+        Glob::Exact(exact) => Ok(exact),
+        Glob::Any | Glob::Pieces { .. } | Glob::Counted { .. } => Err("`*` and `{...}` would stand for other names".to_owned()),
+    }
+}
+
 impl Glob {
     /// Could `start`, or something that begins with it, match?
     pub(super) fn may_match_below(&self, start: &str) -> bool {
