@@ -197,6 +197,11 @@ impl Dotted {
         self.0.iter().map(Glob::exact).collect::<Option<Vec<_>>>().map(|parts| parts.join("."))
     }
 
+    /// Does it match every name that the other matches?
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(one, other)| one.covers(other))
+    }
+
     /// Does the whole name match, with as many parts?
     pub(super) fn matches(&self, name: &str) -> bool {
         let mut parts = name.split('.');

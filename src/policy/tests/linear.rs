@@ -8,14 +8,14 @@ use proptest::{proptest, test_runner::TestCaseError};
 use crate::dbt::manifest::verify::{Mismatch, Standing};
 use crate::dbt::{Attribution, Claim};
 use crate::policy::attribution::Attributed;
-use crate::policy::compile::{Policy, Reach};
+use crate::policy::compile::{Policy, Reach, SqlEntry};
 use crate::policy::decide::Refusal;
 use crate::policy::entry::Reading;
 use crate::policy::phrase::Phrase;
 use crate::policy::{AccessRequest, Mode, PolicySet, RuleRef, Verdict};
 use crate::sql::Effect;
 
-use super::{Case, HostAndPort, Session, Workload, parse};
+use super::{Case, HostAndPort, Session, Workload, minimal, parse};
 
 /// A verdict, the rule that gave it, and what is told.
 type Expected = (Verdict, Option<RuleRef>, Option<String>);
@@ -163,7 +163,7 @@ fn entry(dbt: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
         Just("builtin: [dbt-introspection], ".to_owned()),
         globs().prop_map(|roles| format!("roles: {roles}, ")),
         dotted(1..=2).prop_map(|parameters| format!("parameters: {parameters}, ")),
-        select(vec!["opaque: [do], ", "opaque: [do, call], "]).prop_map(str::to_owned),
+        select(vec!["opaque: [do], ", "opaque: [do, call], ", "opaque: [call, replication], "]).prop_map(str::to_owned),
     ];
     (databases(), about, dbt).prop_map(|(databases, about, dbt)| format!("{{{databases}{about}{dbt}}}"))
 }
@@ -208,7 +208,7 @@ fn asked() -> impl Strategy<Value = String> {
         1 => part().prop_map(|role| format!("role {role}")),
         1 => Just("role".to_owned()),
         1 => name(1..=2).prop_map(|name| format!("set {name}")),
-        1 => select(vec!["opaque do", "opaque call"]).prop_map(str::to_owned),
+        1 => select(vec!["opaque do", "opaque call", "opaque replication"]).prop_map(str::to_owned),
     ]
 }
 
@@ -246,6 +246,37 @@ proptest! {
                     return Ok(());
                 }
                 Err(TestCaseError::fail(format!("{policies}\n{:?} {dbt:?}\nindex  {:?}\nlinear {rule:?}", case.effects, decision.rule)))
+            })?;
+        }
+    }
+
+    /// What `policy lint` says of entries that decide nothing rests on it.
+    #[test]
+    fn an_entry_that_covers_another_matches_whatever_that_one_matches(
+        entries in vec(prop_oneof![8 => entry(dbt()), 1 => Just("{}".to_owned())], 2..10),
+        asked in vec((asked(), proptest::option::of(claimed())), 40),
+        schema in proptest::option::of(part()),
+    ) {
+        let rules = format!("rules: {{sql: [{}]}}", entries.join(", "));
+        let set = parse("generated", &minimal("p", &rules));
+        let entries: Vec<_> = set.policies.iter().flat_map(|policy| &policy.allow).flat_map(|reach| reach.sql.iter().flatten()).collect();
+        for (effect, claimed) in asked {
+            let session = Session { database: "a".to_owned(), role: "a".to_owned(), unqualified_schema: schema.map(str::to_owned) };
+            let target = HostAndPort { host: "here".to_owned(), port: 1 };
+            let case = Case { principal: Workload::default(), target, session, effects: vec![effect], expect: String::new() };
+            case.with_request(|request| {
+                let dbt = claimed.as_ref().map(|(attribution, standing)| Claim { attribution, standing });
+                let request = &AccessRequest { dbt, ..*request };
+                let matches = |entry: &SqlEntry, reading| request.effects.iter().all(|effect| entry.matches(effect, request, reading).is_ok());
+                for (one, other, reading) in entries.iter().flat_map(|one| entries.iter().map(move |other| (one, other))).flat_map(|(one, other)| {
+                    [Reading::Certain, Reading::Possible].map(|reading| (one, other, reading))
+                }) {
+                    if one.entry.covers(&other.entry, reading) && matches(other, reading) && !matches(one, reading) {
+                        let told = format!("{rules}\n{:?} {dbt:?}\n{} does not cover {}", case.effects, one.rule, other.rule);
+                        return Err(TestCaseError::fail(told));
+                    }
+                }
+                Ok(())
             })?;
         }
     }
