@@ -2,11 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd fuzz bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd test-sarif fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/drivers/psql.sh tests/regress.sh \
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/sarif.sh tests/drivers/psql.sh tests/regress.sh \
 	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
@@ -53,6 +53,10 @@ test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS,
 
 test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
 	tests/crd.sh
+
+test-sarif: setup ## What lint writes as SARIF against the published schema (needs npm)
+	cargo build --locked
+	@TOLLHOUSE_BINARY=$(DEBUG) tests/sarif.sh
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (60); KEEP=1 takes what was found worth keeping into the corpus
 	@tests/fuzz.sh

@@ -63,6 +63,17 @@ impl Part {
         self.value.get(key).and_then(Value::as_str)
     }
 
+    /// The entries of the list under a key, each as a document of its own with its lines; `None` where there is no list.
+    pub fn entries(&self, key: &str) -> Option<Vec<Part>> {
+        let entries = self.value.get(key)?.as_array()?.iter().enumerate();
+        let part = |(index, value): (usize, &Value)| Part {
+            file: self.file.clone(),
+            value: value.clone(),
+            lines: self.lines.below(&format!("{key}[{index}]")),
+        };
+        Some(entries.map(part).collect())
+    }
+
     /// The line in the file that a path of the document stands at, or of what is nearest around it.
     pub fn line(&self, path: &str) -> Option<usize> {
         self.lines.of(path)

@@ -6,6 +6,7 @@ mod attribution;
 mod builtin;
 mod cidr;
 mod compile;
+mod cover;
 pub mod crd;
 mod decide;
 pub mod derive;
@@ -212,13 +213,14 @@ impl PolicySet {
     /// Every [`Problem`] of every document, of Cilium's as of ours: an unknown kind or key, a pattern that cannot match, a name that stands
     /// twice. Nothing is skipped, so a set is either understood whole or not in force.
     pub fn parse(sources: &[Source<'_>]) -> Result<Self, Vec<Problem>> {
-        let mut loading = Loading::new()?;
-        for source in sources {
-            match crate::document::parts(source.file, source.text) {
-                Ok(parts) => parts.iter().for_each(|part| loading.add(part)),
-                Err(found) => loading.problems.extend(found),
-            }
-        }
+        let (parts, problems) = parts(sources);
+        Self::of_parts(&parts, problems)
+    }
+
+    /// Compiles every document, unless there are problems already.
+    fn of_parts(parts: &[Part], problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
+        let mut loading = Loading { problems, ..Loading::new()? };
+        parts.iter().for_each(|part| loading.add(part));
         loading.finish()
     }
 
@@ -329,6 +331,18 @@ impl PolicySet {
         }
         decision
     }
+}
+
+/// Every document of every source, and what is no YAML.
+fn parts(sources: &[Source<'_>]) -> (Vec<Part>, Vec<Problem>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for source in sources {
+        match crate::document::parts(source.file, source.text) {
+            Ok(parts) => found.extend(parts),
+            Err(unreadable) => problems.extend(unreadable),
+        }
+    }
+    (found, problems)
 }
 
 /// Which kinds of documents there are.

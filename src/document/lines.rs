@@ -11,6 +11,12 @@ use super::pointer::{push_index, push_key};
 pub(super) struct Lines(BTreeMap<String, usize>);
 
 impl Lines {
+    /// Those of what stands at a path, counted in the same text.
+    pub(super) fn below(&self, path: &str) -> Self {
+        let within = self.0.range(path.to_owned()..).map_while(|(whole, line)| Some((whole.strip_prefix(path)?, *line)));
+        Self(within.map(|(rest, line)| (rest.strip_prefix('.').unwrap_or(rest).to_owned(), line)).collect())
+    }
+
     /// The line of a path, or of what is nearest around it.
     pub(super) fn of(&self, path: &str) -> Option<usize> {
         let mut path = path;

@@ -1,6 +1,7 @@
 //! The `dbt` key of an entry: for which of dbt's statements the entry is.
 
 use super::AccessRequest;
+use super::cover::all;
 use super::document::DbtRule;
 use super::entry::Miss;
 use super::pattern::{Dotted, Glob};
@@ -74,6 +75,17 @@ impl Attributed {
         }
         let is_verified = request.dbt.is_some_and(|claim| *claim.standing == Standing::Verified);
         if self.verified && !is_verified { Err(Miss::Unverified) } else { Ok(()) }
+    }
+
+    /// Is it about every statement that the other is about?
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let nodes = match (self.nodes.as_deref(), other.nodes.as_deref()) {
+            // No node is not one of some nodes.
+            (Some([]), Some(some)) => some.is_empty(),
+            (Some(_), Some([])) => false,
+            (one, other) => all(one, other, Dotted::covers),
+        };
+        nodes && all(self.targets.as_deref(), other.targets.as_deref(), Glob::covers) && (!self.verified || other.verified)
     }
 
     /// The nodes, where each is named in full.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::document::Problem;
+use crate::sql::Action;
 
 use super::attribution::Attributed;
-use super::document::{Egress, Kind, PortRule, Rules, SqlRule, WarehousePolicy};
+use super::document::{ActionWord, Egress, Kind, PortRule, Rules, SqlRule, WarehousePolicy};
 use super::entry::{Entry, Subject};
 use super::grammar::{HttpRule, Port, PortProtocol, Protocol};
 use super::http;
@@ -257,6 +258,7 @@ impl Compiler<'_> {
             databases: self.patterns(path, "databases", &written.databases, Glob::parse),
             schemas: self.patterns(path, "schemas", &written.schemas, Glob::parse),
             tables: self.patterns(path, "tables", &written.tables, TableGlob::parse),
+            columns: self.columns(path, written),
             locations: self.patterns(path, "locations", &written.locations, Glob::location),
             functions: self.patterns(path, "functions", &written.functions, FunctionGlob::parse),
             opaque: written.opaque.as_ref().map(|words| words.iter().map(|word| word.0).collect()),
@@ -265,6 +267,20 @@ impl Compiler<'_> {
             builtin: written.builtin.as_ref().map(|words| words.iter().map(|word| word.0).collect()),
             dbt: self.attributed(path, written),
         }
+    }
+
+    /// Only what is written has columns that a statement names for certain.
+    fn columns(&mut self, path: &str, written: &SqlRule) -> Option<Vec<Glob>> {
+        let actions = written.actions.as_deref().unwrap_or_default();
+        let name_columns = |word: &ActionWord| matches!(word.0, Action::Insert | Action::Update);
+        let elsewhere = written.functions.is_some() || written.locations.is_some();
+        if written.columns.is_some() && (actions.is_empty() || elsewhere || !actions.iter().all(name_columns)) {
+            self.add(
+                &format!("{path}.columns"),
+                "only inserts into tables and updates say which columns they are about; write `actions: [insert, update]` or one of them beside it, and other actions in an entry without `columns`",
+            );
+        }
+        self.patterns(path, "columns", &written.columns, Glob::parse)
     }
 
     fn attributed(&mut self, path: &str, written: &SqlRule) -> Option<Attributed> {
@@ -300,6 +316,7 @@ impl Compiler<'_> {
             ("actions", written.actions.is_some()),
             ("schemas", written.schemas.is_some()),
             ("tables", written.tables.is_some()),
+            ("columns", written.columns.is_some()),
             ("locations", written.locations.is_some()),
             ("functions", written.functions.is_some()),
         ];

@@ -68,6 +68,17 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "SqlRule",
+        "!has(self.columns) || (has(self.actions) && !has(self.functions) && !has(self.locations))",
+        "only inserts into tables and updates say which columns they are about; write them under `actions`",
+    ),
+    // Kubernetes holds a rule on each word of a list too costly among so many entries; the sidecar looks at all of them.
+    (
+        "SqlRule",
+        "!has(self.columns) || self.actions[0] in ['insert', 'update'] && self.actions.size() < 3",
+        "only inserts into tables and updates say which columns they are about",
+    ),
+    (
+        "SqlRule",
         "!has(self.opaque) || !(has(self.actions) || has(self.schemas) || has(self.tables) || has(self.locations) || has(self.functions) || has(self.roles) || has(self.parameters))",
         "`opaque` speaks about effects of its own; write an entry for each",
     ),
@@ -312,7 +323,7 @@ mod tests {
     #[test]
     fn a_sidecar_takes_what_kubernetes_takes_but_for_mistyped_keys() {
         for (file, count, expected) in
-            [("accepted/everything.yaml", 2, true), ("accepted/mistyped.yaml", 3, false), ("refused/reasons.yaml", 25, false)]
+            [("accepted/everything.yaml", 2, true), ("accepted/mistyped.yaml", 3, false), ("refused/reasons.yaml", 28, false)]
         {
             let documents = documents(file);
             assert_eq!(documents.len(), count, "{file}");

@@ -119,7 +119,7 @@ pub(super) struct Rules {
 /// Effects of statements. Every key given must match, and no keys match every effect,
 /// but for replication, which has to be named to be allowed.
 ///
-/// `actions`, `databases`, `schemas` and `tables` speak about accesses to objects, `locations` about export and import,
+/// `actions`, `databases`, `schemas`, `tables` and `columns` speak about accesses to objects, `locations` about export and import,
 /// `functions` about calls (with `actions` about dropping and granting functions), `opaque`, `roles` and `parameters` each
 /// about their own;
 /// `databases` goes with all of them. A name whose schema is not certain is allowed only by a pattern for any schema,
@@ -139,6 +139,11 @@ pub(super) struct SqlRule {
     /// Globs on `database.schema.table` or `schema.table`; `*` stays within one part.
     #[schemars(length(min = 1))]
     pub(super) tables: Option<Vec<String>>,
+    /// Globs on the columns that are written. Goes with `actions` of `insert` and `update` alone: no other statement says
+    /// which columns it is about, a `select` least of all. To allow, the statement has to name its columns, and one entry to
+    /// match each of them; to deny, one column is enough, and so is a statement that does not name them.
+    #[schemars(length(min = 1))]
+    pub(super) columns: Option<Vec<String>>,
     /// Globs on the URL of a place outside of the warehouse; `*` stands for any run of characters, slashes too.
     #[schemars(length(min = 1))]
     pub(super) locations: Option<Vec<String>>,

@@ -8,6 +8,7 @@
 //! | none                                          | all, but to allow replication             |
 //! | `actions`, `databases`, `schemas`             | accesses to objects of every kind         |
 //! | `tables`, with any of these                   | accesses to relations                     |
+//! | `columns`, with `actions` and any of these    | inserts and updates of relations          |
 //! | `locations`, with `actions`                   | export and import                         |
 //! | `functions`                                   | calls                                     |
 //! | `functions` and `actions`                     | accesses to functions (drop, grant, ...)  |
@@ -20,6 +21,10 @@
 //! `dbt` goes with each of them: it asks what dbt says about the statement. `databases` goes with each of them too. Of an
 //! object that names no database, of a call, a role, a parameter and an opaque statement it asks for the database of the session. An object's own database is compared where the statement
 //! names one. A schema is matched by `schemas`, never by `tables`; a database by `databases` alone.
+//!
+//! A statement says which columns it writes, if it does so at all, in the list of an `INSERT` or `COPY ... FROM` and in the
+//! assignments of an `UPDATE`; what it reads it may name in many ways, and `*` is one. So `columns` is about writing alone. A
+//! list of columns is whole where there is one. Without one it may be any: that allows nothing and denies.
 //!
 //! A location is matched by `locations`, where `*` stands for any run of characters, slashes too. Warehouses read a location
 //! as the start of the names of objects in a store: to allow, the text of the statement has to match; to deny, it is enough
@@ -40,6 +45,8 @@ pub(super) struct Entry {
     pub(super) databases: Option<Vec<Glob>>,
     pub(super) schemas: Option<Vec<Glob>>,
     pub(super) tables: Option<Vec<TableGlob>>,
+    /// Only beside actions that say which columns they are about.
+    pub(super) columns: Option<Vec<Glob>>,
     pub(super) locations: Option<Vec<Glob>>,
     pub(super) functions: Option<Vec<FunctionGlob>>,
     pub(super) opaque: Option<Vec<OpaqueClass>>,
@@ -87,6 +94,8 @@ pub(super) enum Miss {
     Key(&'static str),
     /// The key asks for a schema, and the search path leaves the object's schema open.
     Unresolved(&'static str),
+    /// `columns` asks for names, and the statement does not say which columns it writes.
+    Unnamed,
     /// Everything before it matches, and the statement is not verified to be of the node that it names.
     Unverified,
 }
@@ -115,9 +124,10 @@ impl Entry {
                 self.matches_database(database_of(effect), request)?;
                 check("builtin", self.builtin.as_ref().is_none_or(|classes| classes.iter().any(|class| class.holds(effect))))
             }
-            (Subject::Accesses, Effect::Access { action, object, columns: _ }) => {
+            (Subject::Accesses, Effect::Access { action, object, columns }) => {
                 check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
-                self.matches_object(object, request, reading)
+                self.matches_object(object, request, reading)?;
+                self.matches_columns(columns, reading)
             }
             (Subject::Calls, Effect::Call { function, signals: _ }) => {
                 self.matches_database(function.database.as_deref(), request)?;
@@ -212,6 +222,16 @@ impl Entry {
             if rest { fits(&glob.schema, schema, reading) } else { Fit::No }
         };
         best("tables", globs.iter().map(fit))
+    }
+
+    fn matches_columns(&self, columns: &[String], reading: Reading) -> Result<(), Miss> {
+        let Some(globs) = &self.columns else { return Ok(()) };
+        match (columns, reading) {
+            ([], Reading::Certain) => Err(Miss::Unnamed),
+            ([], Reading::Possible) => Ok(()),
+            (named, Reading::Certain) => check("columns", named.iter().all(|column| any(globs, column))),
+            (named, Reading::Possible) => check("columns", named.iter().any(|column| any(globs, column))),
+        }
     }
 
     fn matches_function(&self, function: &Object, schema: Option<&str>, reading: Reading) -> Result<(), Miss> {

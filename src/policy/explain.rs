@@ -125,6 +125,7 @@ impl<'a> Explanation<'a> {
                 Ok(()) => writeln!(f, "  {word} by {}", entry.rule)?,
                 Err(Miss::Subject) => writeln!(f, "  not {word} by {}: it speaks about other effects", entry.rule)?,
                 Err(Miss::Key(key)) => writeln!(f, "  not {word} by {}: {key} does not match", entry.rule)?,
+                Err(Miss::Unnamed) => writeln!(f, "  not {word} by {}: columns asks for names, and the statement gives none", entry.rule)?,
                 Err(Miss::Unverified) => writeln!(f, "  not {word} by {}: dbt.verified does not match", entry.rule)?,
                 Err(Miss::Unresolved(key)) => {
                     writeln!(f, "  not {word} by {}: {key} asks for a schema, and the name is not resolved", entry.rule)?;

@@ -1,6 +1,7 @@
 //! What is wrong or probably not meant in policy documents, each with its place, why it matters, and the fix.
 
 mod cilium;
+mod covered;
 mod warehouse;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,10 @@ use std::sync::Arc;
 
 use crate::document::{Part, Problem, Reader};
 
+use super::compile::{Policy, compile};
 use super::document::WarehousePolicy;
 use super::network::document::CiliumPolicy;
-use super::{Grammar, PolicySet, RuleRef, Source, grammar_of};
+use super::{Grammar, PolicySet, RuleRef, Source, grammar_of, parts};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +76,14 @@ checks! {
         "an empty entry under `rules.sql` allows every statement, what cannot be seen into included",
         "name actions and tables; `tollhouse explain` shows what a statement needs" }
     SHADOWED { "shadowed", Warning,
-        "an earlier entry of the same list matches all that this one matches, so it decides nothing",
-        "delete it, or narrow the earlier one" }
+        "another entry for the same workloads and targets matches all that this one matches, so it decides nothing",
+        "delete it, or narrow the other one" }
+    FORBIDDEN { "forbidden", Warning,
+        "a deny rule matches all that this entry matches, and deny rules win, so it allows nothing",
+        "delete it, or narrow the deny rule" }
+    REPLICATION_OF_DATABASES { "replication-of-databases", Warning,
+        "who replicates copies the whole server, whichever database the session names, so `databases` restricts nothing",
+        "leave `databases` out, and allow replication to no more than who may read all databases" }
     UNREACHABLE { "unreachable", Warning,
         "the rule selects nobody, so it allows and denies nothing",
         "name the hosts, or delete the rule" }
@@ -103,14 +111,17 @@ pub struct Finding {
 }
 
 /// Looks at every document of every source, together as they would be in force. In the order of files and lines.
+///
+/// A `kind: List`, as Kubernetes prints what it holds, counts as the documents in it. (In force it is refused: who mounts
+/// policies means the documents.)
 pub fn lint(sources: &[Source<'_>]) -> Vec<Finding> {
+    let (parts, unreadable) = parts(sources);
+    let parts = parts.into_iter().flat_map(entries).collect::<Vec<_>>();
+    let set = PolicySet::of_parts(&parts, unreadable);
     let mut linter = Linter::default();
-    for source in sources {
-        if let Ok(parts) = crate::document::parts(source.file, source.text) {
-            parts.into_iter().for_each(|part| linter.document(part));
-        }
-    }
-    match PolicySet::parse(sources) {
+    parts.into_iter().for_each(|part| linter.document(part));
+    covered::entries(&mut linter);
+    match set {
         Ok(set) => {
             for warning in set.warnings() {
                 linter.findings.push(Finding::of(CONNECTION_ONLY, warning));
@@ -123,6 +134,12 @@ pub fn lint(sources: &[Source<'_>]) -> Vec<Finding> {
     linter.findings.sort_by(|one, other| (&one.file, one.line, &one.path).cmp(&(&other.file, other.line, &other.path)));
     linter.findings.dedup();
     linter.findings
+}
+
+/// The documents of a list (`List`, `WarehousePolicyList`), each with its lines.
+fn entries(part: Part) -> Vec<Part> {
+    let is_list = part.word("kind").is_some_and(|kind| kind.ends_with("List"));
+    part.entries("items").filter(|_| is_list).unwrap_or_else(|| vec![part])
 }
 
 fn check_of(problem: &Problem) -> &'static Check {
@@ -143,6 +160,8 @@ struct Linter {
     findings: Vec<Finding>,
     /// By [`RuleRef::policy`].
     parts: BTreeMap<Arc<str>, Part>,
+    /// Those of ours that compile.
+    policies: Vec<Policy>,
 }
 
 impl Linter {
@@ -154,6 +173,7 @@ impl Linter {
             }),
             Grammar::Warehouse => Reader::<WarehousePolicy>::new().and_then(|reader| reader.read(&part)).map(|document| {
                 warehouse::document(self, &part, &document);
+                self.policies.extend(compile(part.file(), &document));
                 document.name()
             }),
         };
@@ -181,9 +201,9 @@ impl Linter {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{CHECKS, lint};
+    use super::{CHECKS, Finding, lint};
     use crate::golden::expect_file;
-    use crate::policy::Source;
+    use crate::policy::{PolicySet, Source};
 
     /// One file for each finding, named after it, with what is found beside it.
     #[test]
@@ -193,18 +213,34 @@ mod tests {
             let file = format!("{}.yaml", check.code);
             let text = std::fs::read_to_string(format!("{}/tests/data/lint/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
             let findings = lint(&[Source { file: &file, text: &text }]);
-            let line = |line: Option<usize>| line.map_or_else(String::new, |line| line.to_string());
-            let printed: String = findings
-                .iter()
-                .map(|finding| {
-                    format!("{}:{}: {} {}: {}\n", finding.file, line(finding.line), finding.check.code, finding.path, finding.message)
-                })
-                .collect();
-            expect_file(&format!("tests/data/lint/{}.findings", check.code), &printed);
+            expect_file(&format!("tests/data/lint/{}.findings", check.code), &printed(&findings));
             assert!(findings.iter().any(|finding| finding.check == *check), "{} is not found in its file", check.code);
             found.extend(findings.iter().map(|finding| finding.check.code));
         }
         assert_eq!(found.len(), CHECKS.len());
+    }
+
+    fn printed(findings: &[Finding]) -> String {
+        let line = |line: Option<usize>| line.map_or_else(String::new, |line| line.to_string());
+        let one =
+            |found: &Finding| format!("{}:{}: {} {}: {}\n", found.file, line(found.line), found.check.code, found.path, found.message);
+        findings.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_a_namespace_holds_is_looked_at_as_kubernetes_lists_it_in_yaml_and_json() {
+        let text = include_str!("../../tests/data/lint/list.yaml");
+        expect_file("tests/data/lint/list.findings", &printed(&lint(&[Source { file: "list.yaml", text }])));
+        let (list, _) = text.split_once("---\n").unwrap();
+        let json = serde_saphyr::from_str::<serde_json::Value>(list)
+            .unwrap()
+            .to_string()
+            .replace("\"kind\":\"List\"", "\"kind\":\"WarehousePolicyList\"");
+        let codes = |text: &str| lint(&[Source { file: "l", text }]).iter().map(|finding| finding.check.code).collect::<BTreeSet<_>>();
+        assert_eq!(codes(&json), codes(list));
+        assert!(codes(list).contains("every-statement") && codes(list).contains("empty-fqdns"));
+        // In force a list is refused, not passed over.
+        assert!(PolicySet::parse(&[Source { file: "l", text: list }]).is_err());
     }
 
     #[test]

@@ -155,6 +155,17 @@ impl Digits {
     }
 }
 
+/// A name as a pattern that matches it and nothing else.
+///
+/// # Errors
+/// Why there is none, as a sentence: it has characters that patterns give a meaning or none.
+pub(super) fn naming(name: &str) -> Result<String, String> {
+    match Glob::parse(name)? {
+        Glob::Exact(exact) => Ok(exact),
+        Glob::Any | Glob::Pieces { .. } | Glob::Counted { .. } => Err("`*` and `{...}` would stand for other names".to_owned()),
+    }
+}
+
 impl Glob {
     /// Could `start`, or something that begins with it, match?
     pub(super) fn may_match_below(&self, start: &str) -> bool {
@@ -184,6 +195,11 @@ impl Dotted {
     /// The only name that matches, where no part has a wildcard.
     pub(super) fn exact(&self) -> Option<String> {
         self.0.iter().map(Glob::exact).collect::<Option<Vec<_>>>().map(|parts| parts.join("."))
+    }
+
+    /// Does it match every name that the other matches?
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(one, other)| one.covers(other))
     }
 
     /// Does the whole name match, with as many parts?

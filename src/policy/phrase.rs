@@ -69,9 +69,10 @@ impl fmt::Display for Phrase<'_> {
             Self::Connection(target) => write!(f, "a connection to {}:{}", target.host, target.port),
             // A path can hold what nobody else should read.
             Self::Request(request, target) => write!(f, "a {} request to {}:{}", Name(request.method), target.host, target.port),
-            Self::Effect(Effect::Access { action, object, columns: _ }, request) => {
+            Self::Effect(Effect::Access { action, object, columns }, request) => {
                 write!(f, "{} on ", action.as_str())?;
-                write_object(f, object, schema_of(object, request), request)
+                write_object(f, object, schema_of(object, request), request)?;
+                write_columns(f, columns)
             }
             Self::Effect(Effect::Call { function, signals }, request) => {
                 f.write_str("a call of ")?;
@@ -101,6 +102,21 @@ impl fmt::Display for Name<'_> {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         if self.0.chars().nth(NAME_CHARS_MAX).is_some() { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// Most columns shown; an entry that asks for them is written by somebody who knows the table.
+const COLUMNS_SHOWN_MAX: usize = 8;
+
+/// The columns that the statement names, in its own order.
+fn write_columns(f: &mut fmt::Formatter<'_>, columns: &[String]) -> fmt::Result {
+    for (index, column) in columns.iter().take(COLUMNS_SHOWN_MAX).enumerate() {
+        write!(f, "{}{}", if index == 0 { " (" } else { ", " }, Name(column))?;
+    }
+    match columns.len() {
+        0 => Ok(()),
+        1..=COLUMNS_SHOWN_MAX => f.write_str(")"),
+        _ => f.write_str(", ...)"),
     }
 }
 

@@ -77,6 +77,15 @@ impl PortMatch {
         transport && place
     }
 
+    /// Does it hold every port that the other holds?
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let place = match (&self.place, &other.place) {
+            (Place::Range(first, last), Place::Range(other_first, other_last)) => first <= other_first && other_last <= last,
+            (one @ Place::Named(_), other) | (one, other @ Place::Named(_)) => one == other,
+        };
+        place && (self.transport.is_none() || self.transport == other.transport)
+    }
+
     /// Is it every port?
     pub(super) fn is_every(&self) -> bool {
         self.place == Place::Range(0, u16::MAX)

@@ -197,6 +197,11 @@ impl Selector {
         self.0.iter().any(|condition| matches!(condition.source, Source::Any | Source::Kubernetes) && is_meant(&condition.key))
     }
 
+    /// Does it select whatever the other selects, by asking for nothing that the other does not ask for?
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.0.iter().all(|condition| other.0.contains(condition))
+    }
+
     /// Does it select the principal?
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl HostAndPort {
     }
 }
 
-/// `select demo.raw.orders`, `drop schema raw`, `call pg_sleep`,
+/// `select demo.raw.orders`, `insert raw.orders columns a,b`, `drop schema raw`, `call pg_sleep`,
 /// `call pg_cancel_backend process 7` (or `session 7`, of an own session), `role admin`, `role`, `set jit`, `opaque do`.
 fn effect(written: &str) -> Effect {
     let words: Vec<&str> = written.split(' ').collect();
@@ -131,6 +131,7 @@ fn effect(written: &str) -> Effect {
             let signals = if *whose == "session" { Signals::OwnSession } else { Signals::Process };
             Effect::Call { function: object(ObjectKind::Function, name), signals: signals(id.parse().unwrap()) }
         }
+        [action, name, "columns", columns] => writing(action, name, columns.split(',')),
         ["role"] => Effect::Role { role: None },
         ["role", role] => Effect::Role { role: Some((*role).to_owned()) },
         ["set", parameter] => Effect::Set { parameter: (*parameter).to_owned() },
@@ -138,7 +139,7 @@ fn effect(written: &str) -> Effect {
             let class = OpaqueClass::ALL.iter().copied().find(|known| known.as_str() == *class).unwrap();
             Effect::Opaque { class, detail: String::new() }
         }
-        [action, name] => access(action, ObjectKind::Relation, name),
+        [action, name] => writing(action, name, []),
         [action, "schema", name] => access(action, ObjectKind::Schema, name),
         [action, "database", name] => access(action, ObjectKind::Database, name),
         [action, "function", name] => access(action, ObjectKind::Function, name),
@@ -148,9 +149,17 @@ fn effect(written: &str) -> Effect {
     }
 }
 
+fn writing<'a>(action: &str, table: &str, columns: impl IntoIterator<Item = &'a str>) -> Effect {
+    let columns = columns.into_iter().map(str::to_owned).collect();
+    Effect::Access { action: word(action), object: object(ObjectKind::Relation, table), columns }
+}
+
 fn access(action: &str, kind: ObjectKind, name: &str) -> Effect {
-    let action = Action::ALL.iter().copied().find(|known| known.as_str() == action).unwrap();
-    Effect::Access { action, object: object(kind, name), columns: Vec::new() }
+    Effect::Access { action: word(action), object: object(kind, name), columns: Vec::new() }
+}
+
+fn word(action: &str) -> Action {
+    Action::ALL.iter().copied().find(|known| known.as_str() == action).unwrap()
 }
 
 fn object(kind: ObjectKind, written: &str) -> Object {

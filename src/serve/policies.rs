@@ -1,6 +1,7 @@
 //! Policy files on disk: read as a whole, watched for changes, and put in force or rejected as a whole.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,10 +65,13 @@ fn problem(path: &Path, error: &io::Error) -> Problem {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    if std::fs::metadata(file)?.len() > FILE_BYTES_MAX {
+    let mut text = String::new();
+    // What a file says of its length does not bind it: a pipe has none.
+    let read = File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("the file is longer than 8 MiB"));
     }
-    std::fs::read_to_string(file)
+    Ok(text)
 }
 
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {

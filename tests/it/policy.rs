@@ -176,6 +176,36 @@ async fn a_deny_rule_wins_over_a_rule_that_allows_everything() {
     assert_eq!(execution.rule.as_deref(), Some("spec.egressDeny[0].toPorts[0].rules.sql[0]"));
 }
 
+/// Of one table one column may be written.
+const STATUS_ONLY: &str = "sql:\n- { actions: [create], schemas: [public] }\n- { actions: [select], tables: [demo.public.*] }\n- { actions: [insert, update], \
+                           tables: [demo.public.tickets], columns: [status] }";
+
+#[tokio::test]
+async fn columns_that_a_rule_does_not_name_are_not_written() {
+    let proxy = Proxy::start(STATUS_ONLY).await;
+    let client = proxy.client().await;
+    within(client.batch_execute("create table if not exists public.tickets (status text, owner text)")).await.unwrap();
+    within(client.batch_execute("insert into public.tickets (status) values ('new')")).await.unwrap();
+    within(client.batch_execute("update public.tickets set status = 'open' where status = 'new'")).await.unwrap();
+    for denied in [
+        "insert into public.tickets values ('new', 'written')",
+        "insert into public.tickets (status, owner) values ('new', 'written')",
+        "insert into public.tickets select 'new', 'written'",
+        "update public.tickets set (status, owner) = ('new', 'written')",
+        "insert into public.tickets (status) values ('new') on conflict do nothing returning (with w as (update public.tickets set owner = 'written' returning 1) select 1)",
+        "copy public.tickets from stdin",
+        "merge into public.tickets t using (select 'open' s) n on t.status = n.s when matched then update set owner = 'written'",
+    ] {
+        let error = db_error(within(client.simple_query(denied)).await);
+        assert_eq!(error.code().code(), "42501", "{denied}: {error:?}");
+        assert!(error.message().contains("on demo.public.tickets"), "{denied}: {error:?}");
+    }
+    let written = within(client.query("select 1 from public.tickets where owner is not null", &[])).await.unwrap();
+    assert!(written.is_empty());
+    let evidence = proxy.stop().await;
+    assert_eq!(evidence.execution("insert into public.tickets (status) values ('new')").verdict, "allowed");
+}
+
 #[tokio::test]
 async fn observe_mode_passes_what_it_would_deny_and_records_that() {
     let observing = ALL_BUT_SALARIES.replace("spec:\n", "spec:\n  mode: observe\n");

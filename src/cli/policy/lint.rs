@@ -15,6 +15,9 @@ use crate::serve::policies::Texts;
 ///
 /// Each finding has its place, why it matters, and the fix. Documents are looked at together, as they would be in force;
 /// nothing is put in force. Exit code 0: no errors; 1: errors.
+///
+/// Lists as Kubernetes prints them are read too, so that a namespace can be looked at as it is:
+/// `kubectl get whp,cwhp,cnp,ccnp -o yaml | tollhouse policy lint /dev/stdin`.
 #[derive(Args)]
 pub(super) struct Command {
     /// Files, and directories whose `.yaml` and `.yml` files are read.

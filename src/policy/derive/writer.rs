@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{DeriveError, Options};
 use crate::policy::flow::Flow;
-use crate::policy::pattern::Glob;
+use crate::policy::pattern::naming;
 
 /// Where entries stand under `rules.sql`.
 const INDENT: &str = "              ";
@@ -122,15 +122,10 @@ impl<'o> Writer<'o> {
     }
 }
 
-/// A name as a pattern that matches it and nothing else.
+/// A name of what `of` says, as a pattern that matches it and nothing else.
 ///
 /// # Errors
 /// It has characters that patterns give a meaning or none.
 pub(super) fn exact(name: &str, of: &str) -> Result<String, DeriveError> {
-    let error = |why: String| DeriveError::Name { name: name.to_owned(), of: of.to_owned(), why };
-    match Glob::parse(name) {
-        Ok(Glob::Exact(_)) => Ok(name.to_owned()),
-        Ok(Glob::Any | Glob::Pieces { .. } | Glob::Counted { .. }) => Err(error("`*` and `{...}` would stand for other names".to_owned())),
-        Err(why) => Err(error(why)),
-    }
+    naming(name).map_err(|why| DeriveError::Name { name: name.to_owned(), of: of.to_owned(), why })
 }

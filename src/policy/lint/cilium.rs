@@ -5,8 +5,7 @@ use crate::policy::PolicySet;
 use crate::policy::grammar::{FqdnSelector, Port, PortProtocol};
 use crate::policy::network::compile::{Grant, Selected, Spoken};
 use crate::policy::network::document::{CiliumPolicy, Egress, PortRule};
-use crate::policy::pattern::Host;
-use crate::policy::peer::{Entity, PeerSelector, Peers};
+use crate::policy::peer::Entity;
 
 use super::{EMPTY_FQDNS, HTTP_ON_TLS, L4_LIFTS_L7, Linter, ONE_LABEL, SERVER_NAMES_ON_POSTGRES, UNREACHABLE, WIDE_OPEN};
 
@@ -112,32 +111,12 @@ pub(super) fn lifted(linter: &mut Linter, set: &PolicySet) {
             matches!(plain.spoken, Spoken::Anything)
                 && plain.server_names.is_empty()
                 && (lifting.namespace == restricting.namespace || lifting.namespace.is_none())
-                && peers_cover(&plain.peers, &http.peers)
+                && plain.peers.covers(&http.peers)
                 && ports_meet(plain, http)
         });
         if let Some((_, plain)) = lifts {
             linter.add_at(L4_LIFTS_L7, &http.rule, format!("{} allows everything to be said there", plain.rule));
         }
-    }
-}
-
-/// Does the one hold all peers of the other, as far as the selectors show?
-fn peers_cover(one: &Peers, other: &Peers) -> bool {
-    match (one, other) {
-        (Peers::Anyone, _) => true,
-        (Peers::Each(covering), _) if covering.contains(&PeerSelector::Entity(Entity::All)) => true,
-        (Peers::Each(_), Peers::Anyone) => false,
-        (Peers::Each(covering), Peers::Each(covered)) => {
-            covered.iter().all(|covered| covering.iter().any(|covering| covering == covered || selector_covers(covering, covered)))
-        }
-    }
-}
-
-fn selector_covers(one: &PeerSelector, other: &PeerSelector) -> bool {
-    match (one, other) {
-        (PeerSelector::Entity(Entity::World), PeerSelector::Fqdn(_) | PeerSelector::Cidr(_)) => true,
-        (PeerSelector::Fqdn(pattern), PeerSelector::Fqdn(Host::Name(name))) => pattern.matches(name),
-        _ => false,
     }
 }
 

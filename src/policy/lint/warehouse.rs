@@ -1,22 +1,21 @@
 //! Findings in our own documents.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
-
-use serde_json::Value;
 
 use crate::document::Part;
 use crate::identity::Principal;
-use crate::policy::compile::{Policy, Reach};
+use crate::policy::compile::{Policy, Reach, compile_entry};
 use crate::policy::decide::connection;
-use crate::policy::document::{Egress, SqlRule, WarehousePolicy};
-use crate::policy::pattern::{Dotted, Host};
+use crate::policy::document::{Egress, WarehousePolicy};
+use crate::policy::entry::{Entry, Subject};
+use crate::policy::pattern::Host;
 use crate::policy::peer::{Peer, PeerSelector, Peers};
 use crate::policy::{PolicySet, selector};
+use crate::sql::OpaqueClass;
 use crate::target::{Opening, Target};
 
 use super::cilium::one_label;
-use super::{CILIUM_DROPS, EVERY_STATEMENT, Linter, SHADOWED, UNREACHABLE, WIDE_OPEN};
+use super::{CILIUM_DROPS, EVERY_STATEMENT, Linter, REPLICATION_OF_DATABASES, UNREACHABLE, WIDE_OPEN};
 
 /// Findings in one document by itself.
 pub(super) fn document(linter: &mut Linter, part: &Part, written: &WarehousePolicy) {
@@ -24,7 +23,7 @@ pub(super) fn document(linter: &mut Linter, part: &Part, written: &WarehousePoli
         egress(linter, part, &format!("spec.egress[{index}]"), rule);
     }
     for (index, rule) in written.spec.egress_deny.iter().enumerate() {
-        shadowed(linter, part, &format!("spec.egressDeny[{index}]"), rule);
+        replication(linter, part, &format!("spec.egressDeny[{index}]"), rule);
     }
 }
 
@@ -40,58 +39,29 @@ fn egress(linter: &mut Linter, part: &Part, path: &str, written: &Egress) {
             linter.add(WIDE_OPEN, part, &path, "every host, at every port");
         }
         let entries = rule.rules.iter().flat_map(|rules| &rules.sql).flatten();
-        if let Some(at) = entries.map(keys).position(|keys| keys.is_empty()) {
+        if let Some(at) = entries.map(compile_entry).position(|entry| entry.is_ok_and(|entry| is_whole(&entry))) {
             linter.add(EVERY_STATEMENT, part, &format!("{path}.rules.sql[{at}]"), "an entry without keys matches every statement");
         }
     }
-    shadowed(linter, part, path, written);
+    replication(linter, part, path, written);
 }
 
-/// Entries that match nothing which an earlier one of their list does not.
-fn shadowed(linter: &mut Linter, part: &Part, path: &str, written: &Egress) {
+/// Does the entry match whatever may be matched by an entry that names nothing?
+fn is_whole(entry: &Entry) -> bool {
+    entry.subject == Subject::Everything && entry.dbt.is_none()
+}
+
+/// Databases that replication goes past.
+fn replication(linter: &mut Linter, part: &Part, path: &str, written: &Egress) {
     for (index, rule) in written.to_ports.iter().flatten().enumerate() {
-        let entries: Vec<_> = rule.rules.iter().flat_map(|rules| &rules.sql).flatten().map(keys).collect();
-        for (at, later) in entries.iter().enumerate() {
-            if let Some(earlier) = entries.iter().take(at).position(|earlier| covers(earlier, later)) {
-                let path = format!("{path}.toPorts[{index}].rules.sql[{at}]");
-                linter.add(SHADOWED, part, &path, format!("entry {earlier} of the list matches whatever this one matches"));
+        let entries = rule.rules.iter().flat_map(|rules| &rules.sql).flatten();
+        for (at, entry) in entries.enumerate().filter(|(_, entry)| entry.databases.is_some()) {
+            if entry.opaque.iter().flatten().any(|word| word.0 == OpaqueClass::Replication) {
+                let path = format!("{path}.toPorts[{index}].rules.sql[{at}].databases");
+                linter.add(REPLICATION_OF_DATABASES, part, &path, "replication goes past databases");
             }
         }
     }
-}
-
-type Keys = BTreeMap<String, Vec<String>>;
-
-/// The keys that an entry gives, with their values.
-fn keys(entry: &SqlRule) -> Keys {
-    let written = serde_json::to_value(entry).unwrap_or_default();
-    let values = |value: &Value| match value {
-        Value::Null => None,
-        Value::Array(values) => Some(values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Some(vec![value.to_string()]),
-    };
-    let given = written.as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), values(value)?)));
-    given.collect()
-}
-
-/// Each key of the earlier entry is given by the later one too, with no value that the earlier one does not match. An
-/// entry by `tables` or the like is about fewer kinds of objects, and so covers none that does not say them.
-fn covers(earlier: &Keys, later: &Keys) -> bool {
-    let matches = |pattern: &String, value: &String| {
-        pattern == value || (!value.contains('*') && Dotted::parse(pattern).is_ok_and(|dotted| dotted.matches(value)))
-    };
-    if !earlier.is_empty() && subject(earlier) != subject(later) {
-        return false;
-    }
-    earlier.iter().all(|(key, patterns)| {
-        later.get(key).is_some_and(|values| values.iter().all(|value| patterns.iter().any(|pattern| matches(pattern, value))))
-    })
-}
-
-/// What an entry with these keys speaks about.
-fn subject(keys: &Keys) -> [bool; 4] {
-    let calls = keys.contains_key("functions") && !keys.contains_key("actions");
-    [calls, keys.contains_key("opaque"), keys.contains_key("roles"), keys.contains_key("parameters")]
 }
 
 /// Hosts that a policy allows by name and port, and Cilium drops.

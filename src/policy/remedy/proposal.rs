@@ -12,7 +12,7 @@ use super::super::compile::compile_entry;
 use super::super::document::{ActionWord, DbtRule, OpaqueWord, SqlRule};
 use super::super::entry::{Reading, schema_of};
 use super::super::flow::Flow;
-use super::super::pattern::{Dotted, Glob};
+use super::super::pattern::{Dotted, Glob, naming};
 
 /// What to add.
 #[derive(Debug, Default)]
@@ -51,8 +51,8 @@ pub(super) fn propose<'e>(lacking: &[&'e Effect], request: &AccessRequest<'_>) -
 struct Parts {
     /// The node that all of them are for.
     dbt: Option<DbtRule>,
-    /// Actions by table.
-    tables: BTreeMap<String, BTreeSet<Action>>,
+    /// Actions by table, and the columns that they write where the statement says so.
+    tables: BTreeMap<(String, BTreeSet<String>), BTreeSet<Action>>,
     /// Everything else, by what the entry says but for its one list that can grow.
     others: Vec<SqlRule>,
     caveats: BTreeSet<String>,
@@ -63,8 +63,9 @@ impl Parts {
         self.caveats.extend(caveat(effect));
         match (effect, &rule.tables) {
             (Effect::Access { action, .. }, Some(tables)) => {
+                let columns: BTreeSet<String> = rule.columns.iter().flatten().cloned().collect();
                 for table in tables {
-                    self.tables.entry(table.clone()).or_default().insert(*action);
+                    self.tables.entry((table.clone(), columns.clone())).or_default().insert(*action);
                 }
             }
             (Effect::Access { .. } | Effect::Call { .. } | Effect::Role { .. } | Effect::Set { .. } | Effect::Opaque { .. }, _) => {
@@ -75,16 +76,17 @@ impl Parts {
         }
     }
 
-    /// One entry for each set of actions, with every table that it is for: together they allow no action on a table that was not
-    /// asked for.
+    /// One entry for each set of actions and columns, with every table that it is for: together they allow no action on a table
+    /// or column that was not asked for.
     fn merged(&mut self) -> Vec<SqlRule> {
-        let mut by_actions: BTreeMap<BTreeSet<Action>, Vec<String>> = BTreeMap::new();
-        for (table, actions) in std::mem::take(&mut self.tables) {
-            by_actions.entry(actions).or_default().push(table);
+        let mut by_actions: BTreeMap<(BTreeSet<Action>, BTreeSet<String>), Vec<String>> = BTreeMap::new();
+        for ((table, columns), actions) in std::mem::take(&mut self.tables) {
+            by_actions.entry((actions, columns)).or_default().push(table);
         }
-        let tables = by_actions.into_iter().map(|(actions, tables)| SqlRule {
+        let tables = by_actions.into_iter().map(|((actions, columns), tables)| SqlRule {
             actions: Some(actions.into_iter().map(ActionWord).collect()),
             tables: Some(tables),
+            columns: (!columns.is_empty()).then(|| columns.into_iter().collect()),
             dbt: self.dbt.clone(),
             ..SqlRule::default()
         });
@@ -104,7 +106,10 @@ fn for_node(request: &AccessRequest<'_>) -> Option<DbtRule> {
 fn rule(effect: &Effect, request: &AccessRequest<'_>) -> Option<SqlRule> {
     let here = |rule: SqlRule| -> Option<SqlRule> { Some(SqlRule { databases: Some(vec![exact(request.database)?]), ..rule }) };
     match effect {
-        Effect::Access { action, object, columns: _ } => object_rule(*action, object, request),
+        Effect::Access { action, object, columns } => {
+            let columns = written_columns(*action, columns);
+            object_rule(*action, object, request).map(|rule| SqlRule { columns, ..rule })
+        }
         Effect::Call { function, signals: _ } => {
             // The search path does not resolve a call, so neither does the rule.
             let name = dotted(function.schema.as_deref(), &function.name)?;
@@ -118,6 +123,12 @@ fn rule(effect: &Effect, request: &AccessRequest<'_>) -> Option<SqlRule> {
         }
         Effect::Opaque { class, detail: _ } => here(SqlRule { opaque: Some(vec![OpaqueWord(*class)]), ..SqlRule::default() }),
     }
+}
+
+/// The columns of an insert or update, where each can be written as a pattern; else any.
+fn written_columns(action: Action, columns: &[String]) -> Option<Vec<String>> {
+    let names_columns = matches!(action, Action::Insert | Action::Update) && !columns.is_empty();
+    if names_columns { columns.iter().map(|column| exact(column)).collect() } else { None }
 }
 
 fn object_rule(action: Action, object: &Object, request: &AccessRequest<'_>) -> Option<SqlRule> {
@@ -145,9 +156,9 @@ fn object_rule(action: Action, object: &Object, request: &AccessRequest<'_>) -> 
     })
 }
 
-/// The name as a pattern that matches nothing else.
+/// The name as a pattern that matches nothing else, if there is one.
 fn exact(name: &str) -> Option<String> {
-    Glob::parse(name).ok()?.exact().filter(|exact| *exact == name).map(str::to_owned)
+    naming(name).ok()
 }
 
 fn dotted(schema: Option<&str>, name: &str) -> Option<String> {
@@ -160,7 +171,10 @@ fn dotted(schema: Option<&str>, name: &str) -> Option<String> {
 /// What an entry for the effect allows besides it.
 fn caveat(effect: &Effect) -> Option<String> {
     match effect {
-        Effect::Access { action, object, columns: _ } => match object.kind {
+        Effect::Access { action, object, columns } => match object.kind {
+            ObjectKind::Relation if !columns.is_empty() && written_columns(*action, columns).is_none() => {
+                Some("also allows the other columns, since patterns cannot hold the names of these".to_owned())
+            }
             ObjectKind::Schema | ObjectKind::Type => Some(format!("also allows {} on whatever lies in that schema", action.as_str())),
             ObjectKind::Database => Some(format!("also allows {} on whatever lies in that database", action.as_str())),
             ObjectKind::Relation | ObjectKind::Function | ObjectKind::Location => None,

@@ -5,14 +5,17 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof};
 use proptest::sample::select;
 use proptest::{proptest, test_runner::TestCaseError};
 
-use crate::policy::compile::{Policy, Reach};
+use crate::dbt::manifest::verify::{Mismatch, Standing};
+use crate::dbt::{Attribution, Claim};
+use crate::policy::attribution::Attributed;
+use crate::policy::compile::{Policy, Reach, SqlEntry};
 use crate::policy::decide::Refusal;
 use crate::policy::entry::Reading;
 use crate::policy::phrase::Phrase;
 use crate::policy::{AccessRequest, Mode, PolicySet, RuleRef, Verdict};
 use crate::sql::Effect;
 
-use super::{Case, HostAndPort, Session, Workload, parse};
+use super::{Case, HostAndPort, Session, Workload, minimal, parse};
 
 /// A verdict, the rule that gave it, and what is told.
 type Expected = (Verdict, Option<RuleRef>, Option<String>);
@@ -50,11 +53,27 @@ impl<'p> Linear<'p> {
             (Some(rule), _, _) => (Verdict::Denied, Some(rule.clone()), told(Refusal::Rule(rule))),
             (None, None, _) if self.selecting.is_empty() => (Verdict::Denied, None, told(Refusal::NoneSelects)),
             (None, None, _) if self.selecting.iter().any(|policy| policy.mode == Mode::Enforce) => {
-                (Verdict::Denied, None, told(Refusal::NoneAllows))
+                (Verdict::Denied, None, told(self.none_allows(asked)))
             }
-            (None, None, None) => (Verdict::Observed, None, told(Refusal::NoneAllows)),
+            (None, None, None) => (Verdict::Observed, None, told(self.none_allows(asked))),
             (None, None | Some(_), Some(rule)) => (Verdict::Observed, Some(rule.clone()), told(Refusal::Rule(rule))),
             (None, Some(rule), None) => (Verdict::Allowed, Some(rule.clone()), None),
+        }
+    }
+
+    /// Which refusal it is where nothing allows: an entry may lack nothing but proof of the node, or be for other effects of it.
+    fn none_allows(&self, asked: Option<&Effect>) -> Refusal<'static> {
+        let (Some(effect), Some(claim)) = (asked, self.request.dbt) else { return Refusal::NoneAllows };
+        let proven = AccessRequest { dbt: Some(Claim { standing: &Standing::Verified, ..claim }), ..*self.request };
+        let reaches = [Mode::Enforce, Mode::Observe].into_iter().flat_map(|mode| self.rules(mode, |policy| &policy.allow));
+        let entries: Vec<_> = reaches.filter_map(|reach| reach.sql.as_ref()).flatten().collect();
+        if entries.iter().any(|entry| entry.matches(effect, &proven, Reading::Certain).is_ok()) {
+            return Refusal::Unverified;
+        }
+        let mut named = entries.iter().filter_map(|entry| entry.entry.dbt.as_ref().and_then(Attributed::exact_nodes)).flatten();
+        match &claim.attribution.node {
+            Some(node) if named.any(|name| name == *node) => Refusal::NoneAllowsNode,
+            Some(_) | None => Refusal::NoneAllows,
         }
     }
 
@@ -121,31 +140,45 @@ fn actions() -> impl Strategy<Value = String> {
     vec(select(vec!["select", "insert", "drop"]), 1..3).prop_map(|actions| format!("[{}]", actions.join(", ")))
 }
 
-fn entry() -> impl Strategy<Value = String> {
+/// For whom an entry of an allow rule is.
+fn dbt() -> impl Strategy<Value = String> {
+    let nodes = || select(vec!["[model.a]", "[model.b]", "[model.a, model.b]", "['model.*']"]);
+    prop_oneof![
+        6 => Just(String::new()),
+        3 => nodes().prop_map(|nodes| format!("dbt: {{nodes: {nodes}}}, ")),
+        1 => nodes().prop_map(|nodes| format!("dbt: {{nodes: {nodes}, targets: [dev], verified: true}}, ")),
+        1 => select(vec!["dbt: {withoutNode: true}, ", "dbt: {targets: [dev]}, ", "dbt: {verified: true}, "]).prop_map(str::to_owned),
+    ]
+}
+
+fn entry(dbt: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let databases = || key("databases", globs());
     let about = prop_oneof![
         (key("actions", actions()), key("schemas", globs()), key("tables", dotted(2..=3))).prop_map(|(a, b, c)| a + &b + &c),
         (key("actions", actions()), key("schemas", globs()), key("functions", dotted(1..=2))).prop_map(|(a, b, c)| a + &b + &c),
         select(vec!["locations: ['*'], ", "locations: ['s3://a/*'], ", "actions: [export], locations: ['s3://b/c', 's3://a/b*'], "])
             .prop_map(str::to_owned),
+        (select(vec!["insert", "update", "insert, update"]), globs(), key("schemas", globs()), key("tables", dotted(2..=3)))
+            .prop_map(|(actions, columns, b, c)| format!("actions: [{actions}], columns: {columns}, {b}{c}")),
+        Just("builtin: [dbt-introspection], ".to_owned()),
         globs().prop_map(|roles| format!("roles: {roles}, ")),
         dotted(1..=2).prop_map(|parameters| format!("parameters: {parameters}, ")),
-        select(vec!["opaque: [do], ", "opaque: [do, call], "]).prop_map(str::to_owned),
+        select(vec!["opaque: [do], ", "opaque: [do, call], ", "opaque: [call, replication], "]).prop_map(str::to_owned),
     ];
-    (databases(), about).prop_map(|(databases, about)| format!("{{{databases}{about}}}"))
+    (databases(), about, dbt).prop_map(|(databases, about, dbt)| format!("{{{databases}{about}{dbt}}}"))
 }
 
 /// A rule, or the connection alone.
-fn rule() -> impl Strategy<Value = String> {
+fn rule(dbt: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let host = select(vec!["", "toFQDNs: [{matchName: here}], ", "toFQDNs: [{matchName: there}], "]);
-    let rules = prop_oneof![8 => vec(entry(), 1..6).prop_map(|e| format!("rules: {{sql: [{}]}}", e.join(", "))), 1 => Just("ports: [{port: 1}]".to_owned())];
+    let rules = prop_oneof![8 => vec(entry(dbt), 1..6).prop_map(|e| format!("rules: {{sql: [{}]}}", e.join(", "))), 1 => Just("ports: [{port: 1}]".to_owned())];
     (host, rules).prop_map(|(host, rules)| format!("{{{host}toPorts: [{{{rules}}}]}}"))
 }
 
 fn policy() -> impl Strategy<Value = String> {
     let selector = select(vec!["", "matchLabels: {app: dbt}", "matchLabels: {app: other}"]);
     let mode = select(vec!["enforce", "enforce", "observe"]);
-    (mode, selector, vec(rule(), 0..4), vec(rule(), 0..2)).prop_map(|(mode, selector, egress, deny)| {
+    (mode, selector, vec(rule(dbt()), 0..4), vec(rule(Just(String::new())), 0..2)).prop_map(|(mode, selector, egress, deny)| {
         format!("{{mode: {mode}, endpointSelector: {{{selector}}}, egress: [{}], egressDeny: [{}]}}", egress.join(", "), deny.join(", "))
     })
 }
@@ -165,14 +198,28 @@ fn asked() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => (action(), name(1..=3)).prop_map(|(action, name)| format!("{action} {name}")),
         1 => (action(), select(vec!["schema", "function", "type"]), name(1..=2)).prop_map(|(a, k, n)| format!("{a} {k} {n}")),
+        2 => (select(vec!["insert", "update"]), name(1..=3), vec(part(), 1..3))
+            .prop_map(|(action, name, columns)| format!("{action} {name} columns {}", columns.join(","))),
+        1 => select(vec!["select pg_catalog.pg_class", "select information_schema.columns", "select pg_catalog.pg_authid"])
+            .prop_map(str::to_owned),
         1 => part().prop_map(|name| format!("drop database {name}")),
         1 => select(vec!["export location s3://a/b", "import location s3://b/c", "export location s3://b/"]).prop_map(str::to_owned),
         1 => name(1..=2).prop_map(|name| format!("call {name}")),
         1 => part().prop_map(|role| format!("role {role}")),
         1 => Just("role".to_owned()),
         1 => name(1..=2).prop_map(|name| format!("set {name}")),
-        1 => select(vec!["opaque do", "opaque call"]).prop_map(str::to_owned),
+        1 => select(vec!["opaque do", "opaque call", "opaque replication"]).prop_map(str::to_owned),
     ]
+}
+
+/// What dbt says, and what that is worth.
+fn claimed() -> impl Strategy<Value = (Attribution, Standing)> {
+    let node = select(vec![None, Some("model.a"), Some("model.b"), Some("model.c")]);
+    let standing = select(vec![Standing::Claimed, Standing::Verified, Standing::Mismatch(Mismatch::OtherText)]);
+    (node, select(vec![None, Some("dev"), Some("prod")]), standing).prop_map(|(node, target, standing)| {
+        let (node, target) = (node.map(str::to_owned), target.map(str::to_owned));
+        (Attribution { node, target, ..Attribution::default() }, standing)
+    })
 }
 
 proptest! {
@@ -181,22 +228,55 @@ proptest! {
     #[test]
     fn the_index_names_the_rule_that_trying_every_entry_finds(
         policies in policies(),
-        asked in vec(vec(asked(), 1..3), 30),
+        asked in vec((vec(asked(), 1..3), proptest::option::of(claimed())), 30),
         schema in proptest::option::of(part()),
         database in part(),
     ) {
         let set = parse("generated", &policies);
-        for effects in asked {
+        for (effects, claimed) in asked {
             let session = Session { database: database.to_owned(), role: "a".to_owned(), unqualified_schema: schema.map(str::to_owned) };
             let target = HostAndPort { host: "here".to_owned(), port: 1 };
             let case = Case { principal: Workload::default(), target, session, effects, expect: String::new() };
             case.with_request(|request| {
+                let dbt = claimed.as_ref().map(|(attribution, standing)| Claim { attribution, standing });
+                let request = &AccessRequest { dbt, ..*request };
                 let (decision, (verdict, rule, sentence)) = (set.decide(request), Linear::decide(&set, request));
                 let told = decision.denial.map(|denial| denial.sentence);
                 if (decision.verdict, &decision.rule, &told) == (verdict, &rule, &sentence) {
                     return Ok(());
                 }
-                Err(TestCaseError::fail(format!("{policies}\n{:?}\nindex  {:?}\nlinear {rule:?}", case.effects, decision.rule)))
+                Err(TestCaseError::fail(format!("{policies}\n{:?} {dbt:?}\nindex  {:?}\nlinear {rule:?}", case.effects, decision.rule)))
+            })?;
+        }
+    }
+
+    /// What `policy lint` says of entries that decide nothing rests on it.
+    #[test]
+    fn an_entry_that_covers_another_matches_whatever_that_one_matches(
+        entries in vec(prop_oneof![8 => entry(dbt()), 1 => Just("{}".to_owned())], 2..10),
+        asked in vec((asked(), proptest::option::of(claimed())), 40),
+        schema in proptest::option::of(part()),
+    ) {
+        let rules = format!("rules: {{sql: [{}]}}", entries.join(", "));
+        let set = parse("generated", &minimal("p", &rules));
+        let entries: Vec<_> = set.policies.iter().flat_map(|policy| &policy.allow).flat_map(|reach| reach.sql.iter().flatten()).collect();
+        for (effect, claimed) in asked {
+            let session = Session { database: "a".to_owned(), role: "a".to_owned(), unqualified_schema: schema.map(str::to_owned) };
+            let target = HostAndPort { host: "here".to_owned(), port: 1 };
+            let case = Case { principal: Workload::default(), target, session, effects: vec![effect], expect: String::new() };
+            case.with_request(|request| {
+                let dbt = claimed.as_ref().map(|(attribution, standing)| Claim { attribution, standing });
+                let request = &AccessRequest { dbt, ..*request };
+                let matches = |entry: &SqlEntry, reading| request.effects.iter().all(|effect| entry.matches(effect, request, reading).is_ok());
+                for (one, other, reading) in entries.iter().flat_map(|one| entries.iter().map(move |other| (one, other))).flat_map(|(one, other)| {
+                    [Reading::Certain, Reading::Possible].map(|reading| (one, other, reading))
+                }) {
+                    if one.entry.covers(&other.entry, reading) && matches(other, reading) && !matches(one, reading) {
+                        let told = format!("{rules}\n{:?} {dbt:?}\n{} does not cover {}", case.effects, one.rule, other.rule);
+                        return Err(TestCaseError::fail(told));
+                    }
+                }
+                Ok(())
             })?;
         }
     }

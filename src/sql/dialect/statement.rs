@@ -117,11 +117,13 @@ impl Reader<'_> {
         if insert.multi_table_insert_type.is_some() {
             self.opaque("INSERT into several tables");
         }
-        let columns = insert.columns.iter().map(|column| Some(name::folded(self.vendor, column.0.first()?.as_ident()?)));
-        match (name::named(self.vendor, target), columns.collect::<Option<Vec<String>>>()) {
-            (Named::Object(object), Some(columns)) => self.found.effect(Effect::Access { action: Action::Insert, object, columns }),
-            (Named::Location(location), _) => self.found.location(Action::Export, &location),
-            (Named::Object(_) | Named::Wildcard(_) | Named::Unknown, _) => self.found.access(Action::Insert, None),
+        match name::named(self.vendor, target) {
+            Named::Object(object) => {
+                let columns = self.columns(insert).unwrap_or_default();
+                self.found.effect(Effect::Access { action: Action::Insert, object, columns });
+            }
+            Named::Location(location) => self.found.location(Action::Export, &location),
+            Named::Wildcard(_) | Named::Unknown => self.found.access(Action::Insert, None),
         }
         for setting in insert.settings.iter().flatten() {
             self.found.set(&setting.key.value);
@@ -130,6 +132,18 @@ impl Reader<'_> {
             self.relation(Action::Delete, target);
         }
         self.reads("INSERT", parsed, &[target])
+    }
+
+    /// The list of columns, where it is whole and each is named by itself alone.
+    fn columns(&self, insert: &Insert) -> Option<Vec<String>> {
+        if insert.partitioned.is_some() || !insert.after_columns.is_empty() || !insert.assignments.is_empty() {
+            return None;
+        }
+        let column = |column: &ObjectName| match column.0.as_slice() {
+            [name] => Some(name::folded(self.vendor, name.as_ident()?)),
+            _ => None,
+        };
+        insert.columns.iter().map(column).collect()
     }
 
     fn merge(&mut self, parsed: &Parsed, merge: &Merge) -> &'static str {
