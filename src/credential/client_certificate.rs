@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::credential::token_exchange::Token;
-use crate::credential::{Credential, ExchangeError, Login};
+use crate::credential::value::{Draft, Token};
+use crate::credential::{ExchangeError, Login};
 use crate::document::Span;
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
@@ -72,7 +72,7 @@ impl ClientCertificate {
     }
 
     /// Has a new key certified once, on the word of the token.
-    pub(super) async fn obtain(&self, token: &Token) -> Result<Credential, ExchangeError> {
+    pub(super) async fn obtain(&self, token: &Token) -> Result<Draft, ExchangeError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(internal)?;
         let csr = self.request(&key).map_err(internal)?;
         let request = SignRequest { csr: &csr, ott: token.value.expose(), not_after: self.settings.lifetime.to_string() };
@@ -85,12 +85,7 @@ impl ClientCertificate {
         let chain = read_chain(&answer)?;
         let issued = check(&chain, &key, &self.settings.common_name, SystemTime::now())?;
         let key = Secret::new(PrivateKeyDer::from(key));
-        Ok(Credential {
-            id: issued.serial,
-            login: Login::ClientCertificate { chain, key },
-            issued_at: SystemTime::now(),
-            expires_at: issued.not_after,
-        })
+        Ok(Draft { id: Some(issued.serial), login: Login::ClientCertificate { chain, key }, role: None, expires_at: issued.not_after })
     }
 
     fn request(&self, key: &KeyPair) -> Result<String, rcgen::Error> {

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
+use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
 use crate::fetch::{Answer, Authorization, Fetch};
 use crate::identity::jwks::discover;
-use crate::identity::token::NumericDate;
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
 
@@ -82,17 +80,6 @@ pub enum ClientAuth {
     },
 }
 
-/// A token on its way through the chain.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// The token itself.
-    pub value: Secret<String>,
-    /// Its `jti`, if it has one that is fit for a record.
-    pub id: Option<String>,
-    /// When it ends.
-    pub expires_at: SystemTime,
-}
-
 /// Life of a token whose endpoint does not say (RFC 8693 leaves `expires_in` optional).
 const LIFE_DEFAULT: Duration = Duration::from_secs(300);
 
@@ -128,7 +115,7 @@ impl TokenExchange {
             ClientAuth::None => None,
             ClientAuth::Basic { client_id, client_secret_file } => {
                 let read = Secret::read(client_secret_file).await;
-                Some((client_id, read.map_err(|error| ExchangeError::new(Reason::ExchangeUnreachable, error))?))
+                Some((client_id, read.map_err(|error| ExchangeError::new(Reason::ExchangeUnprepared, error))?))
             }
         };
         let authorization = secret.as_ref().map_or(Authorization::None, |(client_id, client_secret)| Authorization::Basic {
@@ -150,7 +137,7 @@ impl TokenExchange {
         };
         let metadata = discover(&self.fetch, issuer).await.map_err(|error| {
             let reason = if error.reason == Reason::IssuerUnreachable { Reason::ExchangeUnreachable } else { Reason::ExchangeInvalid };
-            ExchangeError { reason, source: error.source }
+            ExchangeError { reason, ..ExchangeError::from(error) }
         })?;
         let named = metadata.token_endpoint().map(|endpoint| endpoint.url().as_str());
         let named = named.ok_or_else(|| invalid(format!("the discovery document of {issuer} names no token endpoint")))?;
@@ -212,7 +199,7 @@ fn accepted(answer: &Answer, now: SystemTime) -> Result<Token, ExchangeError> {
     if value.expose().is_empty() || !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid("access_token is not a token"));
     }
-    let claims = unverified_claims(&value);
+    let claims = UnverifiedClaims::of(&value);
     let said = match accepted.expires_in {
         None => None,
         Some(Seconds::Number(seconds)) => Some(seconds),
@@ -221,8 +208,7 @@ fn accepted(answer: &Answer, now: SystemTime) -> Result<Token, ExchangeError> {
     let said = said.and_then(|seconds| now.checked_add(Duration::from_secs(seconds)));
     let written = claims.as_ref().and_then(|claims| claims.exp?.time());
     let expires_at = [said, written].into_iter().flatten().min().unwrap_or(now + LIFE_DEFAULT);
-    let id = claims.and_then(|claims| claims.jti).filter(|id| is_fit_for_a_record(id));
-    Ok(Token { value, id, expires_at })
+    Ok(Token { value, kind: TokenKind::Access, id: claims.and_then(UnverifiedClaims::id), expires_at })
 }
 
 fn refused(endpoint: &Endpoint, answer: &Answer) -> ExchangeError {
@@ -238,22 +224,6 @@ fn refused(endpoint: &Endpoint, answer: &Answer) -> ExchangeError {
 /// Some endpoints echo the token in what they say; nothing that could be one passes.
 fn is_error_code(code: &str) -> bool {
     (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-}
-
-fn is_fit_for_a_record(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-#[derive(Deserialize)]
-struct UnverifiedClaims {
-    exp: Option<NumericDate>,
-    jti: Option<String>,
-}
-
-/// What a JWT says of itself. Unverified: the endpoint vouches for it over TLS, and it can only shorten its own life.
-fn unverified_claims(token: &Secret<String>) -> Option<UnverifiedClaims> {
-    let payload = token.expose().split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ExchangeError {
