@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use crate::credential::action::{Action, Signature};
+use crate::credential::action::{Action, Context, Signature};
 use crate::credential::value::{Shape, Token, Value};
 use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Report, Step, StepName, StepReport};
 use crate::fault::Reason;
@@ -45,11 +45,13 @@ impl Chain {
     }
 
     async fn run(&self, proof: &Proof, target: &Target, report: &Report<'_>) -> Result<Credential, ExchangeError> {
-        let mut value = Value::Token(Token::of(proof));
+        let workload = Token::of(proof);
+        let context = Context { workload: &workload };
+        let mut value = Value::Token(workload.clone());
         for link in &self.links {
             let began = Instant::now();
             let shown = value.audiences();
-            let result = link.action.run(value).await;
+            let result = link.action.run(value, context).await;
             let result =
                 result.map_err(|error| ExchangeError { step: Some(link.name), ..with_audiences(error, &shown, link.action.audience()) });
             let made = result.as_ref().map(|value| (value.shape(), value.expires_at()));
@@ -168,8 +170,8 @@ pub enum ChainProblem {
         /// What it gives.
         given: Shape,
     },
-    /// Neither address nor issuer, or both.
-    #[error("exactly one of `token_endpoint` and `issuer` is needed")]
+    /// No way to the endpoint, or several.
+    #[error("exactly one of `token_endpoint`, `issuer` and `metadata` is needed")]
     Endpoint,
     /// A setting that its type allows and its meaning does not.
     #[error("`{field}`: {problem}")]
@@ -209,7 +211,8 @@ mod tests {
         let Err((1, problem)) = chain(json!([password, exchange, bearer])) else { panic!("accepted") };
         assert_eq!(
             problem.to_string(),
-            "`token_exchange` takes a token, and password_file before it gives a credential; a token comes from `token_exchange`"
+            "`token_exchange` takes a token, and password_file before it gives a credential; a token comes from \
+             `token_exchange`, `client_credentials` or `jwt_bearer`"
         );
         assert!(matches!(chain(json!([exchange, password])), Err((1, ChainProblem::Wasted { giver: "token_exchange", .. }))));
         assert!(matches!(chain(json!([both, bearer])), Err((0, ChainProblem::Endpoint))));

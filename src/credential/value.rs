@@ -30,7 +30,7 @@ impl Shape {
     /// The kinds of step that give it, for a reader who lacks one.
     pub(super) fn makers(self) -> &'static str {
         match self {
-            Self::Token => "`token_exchange`",
+            Self::Token => "`token_exchange`, `client_credentials` or `jwt_bearer`",
             Self::AwsCredentials | Self::VaultToken => "none yet",
             Self::Credential => "`client_certificate`, `password_file` or `token_as_password`",
         }

@@ -7,7 +7,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::{Rig, everything};
-use crate::credential::token_exchange::{GRANT_TYPE, JWT_TOKEN_TYPE};
+use crate::credential::oauth::token_exchange::{GRANT_TYPE, JWT_TOKEN_TYPE};
 use crate::credential::{Credential, ExchangeError, Login, Step, StepReport, exchange};
 use crate::fault::{Fault, Reason};
 use crate::fetch::endpoint::Endpoint;
