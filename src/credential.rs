@@ -1,34 +1,43 @@
 //! A short-lived credential for a warehouse, in exchange for a proven identity.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::chain::Chain;
+use crate::credential::value::{AwsCredentials, Shape};
 use crate::fault::{Fault, Reason};
 use crate::identity::{IdentityError, Proof};
 use crate::secret::Secret;
 use crate::target::Target;
 use crate::tls::Trust;
 
+pub mod action;
+mod answer;
 pub mod cache;
 pub mod chain;
 pub mod client_certificate;
+pub mod oauth;
 pub mod password_file;
-pub mod token_exchange;
+pub mod value;
 
-/// One step from the workload's token to a credential, as configured. The last step of a chain makes the credential,
-/// the steps before it make another token of the token.
+/// One step from the workload's token to a credential, as configured. Each takes what the one before it gives; the last makes
+/// the credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// Another token from a token endpoint (RFC 8693).
-    TokenExchange(Box<token_exchange::Settings>),
+    TokenExchange(Box<oauth::token_exchange::Settings>),
+    /// A token for a client of its own at a token endpoint (RFC 6749).
+    ClientCredentials(Box<oauth::client_credentials::Settings>),
+    /// A token for an assertion as the grant (RFC 7523, RFC 7522).
+    JwtBearer(Box<oauth::jwt_bearer::Settings>),
     /// A short-lived client certificate from a certificate authority. Makes a credential.
     ClientCertificate(Box<client_certificate::Settings>),
     /// A password from a file. Makes a credential.
@@ -37,13 +46,49 @@ pub enum Step {
     TokenAsPassword {},
 }
 
-/// The exchange that the steps describe: the registry of kinds. Nothing is read but certificate authorities.
+/// The exchange that the steps describe, for logins as `role`. Nothing is read but certificate authorities.
 ///
 /// # Errors
 /// [`chain::ChainError`] names the step that cannot be used.
-pub fn exchange(steps: &[Step], trust: Trust) -> Result<Arc<dyn CredentialExchange>, chain::ChainError> {
-    Ok(Arc::new(Chain::new(steps, trust)?))
+pub fn exchange(steps: &[Step], role: &str, trust: Trust) -> Result<Arc<dyn CredentialExchange>, chain::ChainError> {
+    Ok(Arc::new(Chain::new(steps, role, trust)?))
 }
+
+/// Which step of a chain, as the configuration places it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepName {
+    /// Its place in `targets[].credential`, from 0.
+    pub index: usize,
+    /// Its kind.
+    pub kind: &'static str,
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "credential[{}] {}", self.index, self.kind)
+    }
+}
+
+/// What became of one step.
+#[derive(Debug)]
+pub struct StepReport<'a> {
+    /// Which step.
+    pub step: StepName,
+    /// What it made and when that ends, or why not.
+    pub result: Result<(Shape, SystemTime), &'a ExchangeError>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl StepReport<'_> {
+    /// `ok` or the reason's code, for metrics.
+    pub fn outcome(&self) -> &'static str {
+        self.result.map_or_else(|error| error.reason.code(), |_| "ok")
+    }
+}
+
+/// Hears of each step that was run, as soon as it is over.
+pub type Report<'a> = dyn Fn(&StepReport<'_>) + Send + Sync + 'a;
 
 /// A future behind a seam that is chosen by configuration.
 pub type Exchanging<'a> = Pin<Box<dyn Future<Output = Result<Credential, ExchangeError>> + Send + 'a>>;
@@ -53,11 +98,12 @@ pub trait CredentialExchange: Send + Sync {
     /// The name of the kind (`client_certificate`), for records.
     fn kind(&self) -> &'static str;
 
-    /// Exchanges the proof for a credential. Makes at most one attempt per step; retries belong to the cache.
+    /// Exchanges the proof for a credential, and says of each step what became of it. Makes at most one attempt per step;
+    /// retries belong to the cache.
     ///
     /// # Errors
     /// [`ExchangeError`] says whether to try again.
-    fn exchange<'a>(&'a self, proof: &'a Proof, target: &'a Target) -> Exchanging<'a>;
+    fn exchange<'a>(&'a self, proof: &'a Proof, target: &'a Target, report: &'a Report<'a>) -> Exchanging<'a>;
 }
 
 /// What the login to a warehouse uses.
@@ -67,6 +113,8 @@ pub struct Credential {
     pub id: String,
     /// The secret part.
     pub login: Login,
+    /// The role that the credential is for, where it names one itself; sessions log in as that instead of `targets[].role`.
+    pub role: Option<String>,
     /// When it was issued to us.
     pub issued_at: SystemTime,
     /// When it stops being accepted at login.
@@ -87,14 +135,49 @@ pub enum Login {
     Password(Secret<String>),
     /// A token: shown as what it is where the warehouse knows how, and as the password elsewhere.
     Token(Secret<String>),
+    /// Keys that sign each request anew (AWS Signature Version 4).
+    AwsCredentials(AwsCredentials),
+    /// A login to Snowflake, which answers with a session of its own.
+    Snowflake {
+        /// What the login request names as `AUTHENTICATOR`.
+        authenticator: Authenticator,
+        /// The token that goes with it.
+        token: Secret<String>,
+    },
+}
+
+/// How a login request to Snowflake is to be read (`AUTHENTICATOR` of its session API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authenticator {
+    /// An access token of an OAuth server that Snowflake trusts.
+    Oauth,
+    /// A token of an OpenID provider that the user is bound to; `PROVIDER` is `OIDC`.
+    WorkloadIdentity,
+    /// A JWT signed with the user's own key.
+    SnowflakeJwt,
+}
+
+impl Authenticator {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Oauth => "OAUTH",
+            Self::WorkloadIdentity => "WORKLOAD_IDENTITY",
+            Self::SnowflakeJwt => "SNOWFLAKE_JWT",
+        }
+    }
 }
 
 /// Why an exchange gave no credential.
 #[derive(Debug, thiserror::Error)]
 #[error("no credential: {reason:?}")]
 pub struct ExchangeError {
-    /// Which kind of failure; an [`crate::identity::IdentityError`] passes its own through.
+    /// Which kind of failure, and so whose; an [`crate::identity::IdentityError`] passes its own through.
     pub reason: Reason,
+    /// Which step failed; `None` where none did, such as when the identity could not be proven.
+    pub step: Option<StepName>,
+    /// What to do about it, in one sentence of our own words and configured names, where more is known than the reason says.
+    pub fix: Option<String>,
     /// The cause, without any part of a token.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -103,46 +186,33 @@ pub struct ExchangeError {
 impl ExchangeError {
     /// An error with its cause, which must hold no part of a token.
     pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason, source: Some(source.into()) }
+        Self { reason, step: None, fix: None, source: Some(source.into()) }
+    }
+
+    /// Adds what to do about it: one sentence of our own words and configured names.
+    #[must_use]
+    pub fn fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
     }
 }
 
 impl From<ExchangeError> for Fault {
     fn from(error: ExchangeError) -> Self {
-        Self::new(error.reason).because(error)
+        let step = error.step.map(|step| step.to_string());
+        let about: Vec<_> = [step, error.fix.clone()].into_iter().flatten().collect();
+        let fault = Self::new(error.reason);
+        let fault = if about.is_empty() { fault } else { fault.about(about.join(": ")) };
+        fault.because(error)
     }
 }
 
 impl From<IdentityError> for ExchangeError {
     fn from(error: IdentityError) -> Self {
-        Self { reason: error.reason, source: error.source }
+        Self { reason: error.reason, step: None, fix: None, source: error.source }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::Step;
-
-    #[test]
-    fn the_schema_of_a_step_accepts_what_the_types_accept_and_nothing_else() {
-        let schema = jsonschema::validator_for(schemars::schema_for!(Step).as_value()).unwrap();
-        for (step, is_good) in [
-            (json!({ "kind": "token_exchange", "issuer": "https://issuer.example", "client_auth": "none" }), true),
-            (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret_file": "/s" } } }), true),
-            (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret": "hunter2" } } }), false),
-            (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign", "common_name": "dbt", "lifetime": "5m" }), true),
-            (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign" }), false),
-            (json!({ "kind": "client_certificate", "url": "ftp://ca.example", "common_name": "dbt" }), false),
-            (json!({ "kind": "password_file", "file": "/run/password" }), true),
-            (json!({ "kind": "password_file", "file": "/run/password", "lifetime": "5m" }), false),
-            (json!({ "kind": "token_as_password" }), true),
-            (json!({ "kind": "token_as_password", "file": "/x" }), false),
-            (json!({ "kind": "kerberos" }), false),
-        ] {
-            assert_eq!(schema.is_valid(&step), is_good, "schema: {step}");
-            assert_eq!(serde_json::from_value::<Step>(step.clone()).is_ok(), is_good, "types: {step}");
-        }
-    }
-}
+mod stand_in;
+#[cfg(test)]
+mod tests;

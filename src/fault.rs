@@ -227,6 +227,11 @@ reasons! {
         "the credential exchange gave an unusable answer",
         "check that the exchange's settings name the right endpoint" }
 
+    /// A file or key of ours that the exchange needs cannot be used.
+    ExchangeUnprepared { "exchange-unprepared", Exchange, "28000", 503,
+        "the credential exchange lacks something that it needs on this side",
+        "the log names the file or setting; check that it is mounted and fit for its purpose" }
+
     /// The warehouse cannot be reached.
     TargetUnreachable { "target-unreachable", Target, "08001", 502,
         "the warehouse cannot be reached",

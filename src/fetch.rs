@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use openidconnect::url::form_urlencoded;
@@ -40,6 +40,8 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Fetch {
     tls: tls::Client,
+    /// The client certificate to show and its key, read for each call.
+    identity: Option<(tls::ServerSettings, Trust)>,
 }
 
 /// What came back, whatever its status.
@@ -51,7 +53,89 @@ pub struct Answer {
     pub body: Secret<Vec<u8>>,
     /// `max-age` of `Cache-Control` (RFC 9111, section 5.2.2.1).
     pub max_age: Option<Duration>,
+    headers: HeaderMap,
 }
+
+impl Answer {
+    /// An answer with no header but its content type.
+    pub fn new(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Self {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        Self { status, body: Secret::new(body), max_age: None, headers }
+    }
+
+    /// The value of a header, where it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A call that is made of more than an address and a body.
+#[derive(Debug)]
+pub struct Call {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    /// Reads a document.
+    pub fn get() -> Self {
+        Self::new(Method::GET, Bytes::new())
+    }
+
+    /// Posts a body of that type.
+    pub fn post(content_type: &'static str, body: Vec<u8>) -> Self {
+        let mut call = Self::new(Method::POST, body.into());
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        call
+    }
+
+    /// Puts a JSON text.
+    pub fn put_json(body: Vec<u8>) -> Self {
+        Self { method: Method::PUT, ..Self::post("application/json", body) }
+    }
+
+    fn new(method: Method, body: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        Self { method, headers, body }
+    }
+
+    /// Adds a header, in place of one of that name.
+    ///
+    /// # Errors
+    /// When the value cannot stand in a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> Result<Self, FetchError> {
+        self.headers.insert(name, HeaderValue::from_str(value).map_err(|_| FetchError::Request)?);
+        Ok(self)
+    }
+
+    /// Adds a header that must not be shown.
+    ///
+    /// # Errors
+    /// When the value cannot stand in a header.
+    pub fn secret_header(mut self, name: &'static str, value: &Secret<String>) -> Result<Self, FetchError> {
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| FetchError::Request)?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Adds what the call proves itself with.
+    ///
+    /// # Errors
+    /// When it cannot stand in a header.
+    pub fn authorized(self, authorization: Authorization<'_>) -> Result<Self, FetchError> {
+        match authorization_text(authorization) {
+            Some(text) => self.secret_header("authorization", &text),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Who we say that we are.
+const AGENT: &str = concat!("tollhouse/", env!("CARGO_PKG_VERSION"));
 
 /// What a call proves itself with.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +159,16 @@ impl Fetch {
     /// # Errors
     /// When the settings cannot be used.
     pub fn new(settings: &tls::ClientSettings, trust: Trust) -> Result<Self, TlsError> {
-        Ok(Self { tls: tls::Client::new(settings, trust)? })
+        Ok(Self { tls: tls::Client::new(settings, trust)?, identity: None })
+    }
+
+    /// The same, showing a client certificate (RFC 8705). Certificate and key are read now and again for each call, so that new
+    /// ones are seen.
+    ///
+    /// # Errors
+    /// When the settings cannot be used. A certificate that cannot be read fails the call.
+    pub fn showing(settings: &tls::ClientSettings, identity: &tls::ServerSettings, trust: Trust) -> Result<Self, TlsError> {
+        Ok(Self { identity: Some((identity.clone(), trust)), ..Self::new(settings, trust)? })
     }
 
     /// Reads a document.
@@ -83,7 +176,7 @@ impl Fetch {
     /// # Errors
     /// When there is no whole answer; a status of failure is an answer. Cancel safe.
     pub async fn get(&self, from: &Endpoint, authorization: Authorization<'_>) -> Result<Answer, FetchError> {
-        self.call(from, Method::GET, headers(authorization)?, Bytes::new()).await
+        self.send(from, Call::get().authorized(authorization)?).await
     }
 
     /// Posts fields as `application/x-www-form-urlencoded`.
@@ -92,10 +185,8 @@ impl Fetch {
     /// When there is no whole answer; a status of failure is an answer. Dropping the future leaves open whether the
     /// other side acted.
     pub async fn post_form(&self, to: &Endpoint, fields: &[(&str, &str)], authorization: Authorization<'_>) -> Result<Answer, FetchError> {
-        let mut headers = headers(authorization)?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.call(to, Method::POST, headers, body.into()).await
+        let call = Call::post("application/x-www-form-urlencoded", form(fields).into_bytes());
+        self.send(to, call.authorized(authorization)?).await
     }
 
     /// Posts a JSON text.
@@ -104,12 +195,16 @@ impl Fetch {
     /// When there is no whole answer; a status of failure is an answer. Dropping the future leaves open whether the
     /// other side acted.
     pub async fn post_json(&self, to: &Endpoint, body: Vec<u8>) -> Result<Answer, FetchError> {
-        let mut headers = headers(Authorization::None)?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.call(to, Method::POST, headers, body.into()).await
+        self.send(to, Call::post("application/json", body)).await
     }
 
-    async fn call(&self, to: &Endpoint, method: Method, headers: HeaderMap, body: Bytes) -> Result<Answer, FetchError> {
+    /// Makes a call as it is described.
+    ///
+    /// # Errors
+    /// When there is no whole answer; a status of failure is an answer. Dropping the future leaves open whether the
+    /// other side acted.
+    pub async fn send(&self, to: &Endpoint, call: Call) -> Result<Answer, FetchError> {
+        let Call { method, headers, body } = call;
         let mut request =
             Request::builder().method(method).uri(to.path_and_query()).body(Full::new(body)).map_err(|_| FetchError::Request)?;
         *request.headers_mut() = headers;
@@ -136,7 +231,8 @@ impl Fetch {
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() { FetchError::TooLarge { host: to.authority() } } else { unreachable(error) }
         })?;
-        Ok(Answer { status: head.status, max_age: max_age(&head.headers), body: Secret::new(body.to_bytes().to_vec()) })
+        let body = Secret::new(body.to_bytes().to_vec());
+        Ok(Answer { status: head.status, max_age: max_age(&head.headers), headers: head.headers, body })
     }
 
     async fn connect(&self, to: &Endpoint) -> Result<Stream, FetchError> {
@@ -145,7 +241,12 @@ impl Fetch {
         if !to.is_encrypted() {
             return Ok(Stream::Plain(socket));
         }
-        match self.tls.connect(socket, to.host(), None).await {
+        let shown = match &self.identity {
+            Some((files, trust)) => Some(tls::read_identity(files, *trust).map_err(|error| FetchError::Identity { source: error })?),
+            None => None,
+        };
+        let client_auth = shown.as_ref().map(|(chain, key)| tls::ClientAuth { chain, key });
+        match self.tls.connect(socket, to.host(), client_auth).await {
             Ok(Stream::Plain(_) | Stream::Unix(_)) => Err(unreachable(TlsError::Disabled.into())),
             Ok(stream) => Ok(stream),
             Err(error) => Err(unreachable(error.into())),
@@ -163,8 +264,8 @@ impl<'c> openidconnect::AsyncHttpClient<'c> for Fetch {
             let to = Endpoint::parse(&request.uri().to_string()).map_err(|_| FetchError::Request)?;
             let (head, body) = request.into_parts();
             let mut headers = head.headers;
-            headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollhouse/", env!("CARGO_PKG_VERSION"))));
-            let answer = Fetch::call(self, &to, head.method, headers, body.into()).await?;
+            headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+            let answer = self.send(&to, Call { method: head.method, headers, body: body.into() }).await?;
             let mut response = HttpResponse::new(answer.body.expose().clone());
             *response.status_mut() = answer.status;
             // Every document that openidconnect asks for is JSON, and it insists on hearing so.
@@ -200,24 +301,29 @@ pub enum FetchError {
         /// Which host and port.
         host: String,
     },
+    /// The client certificate of ours that the call should show cannot be used.
+    #[error("the client certificate to show cannot be used")]
+    Identity {
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
     /// The address or a header cannot be put on the wire.
     #[error("the request cannot be written")]
     Request,
 }
 
-fn headers(authorization: Authorization<'_>) -> Result<HeaderMap, FetchError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollhouse/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let text = match authorization {
-        Authorization::None => return Ok(headers),
+/// Fields as `application/x-www-form-urlencoded` has them.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+fn authorization_text(authorization: Authorization<'_>) -> Option<Secret<String>> {
+    Some(match authorization {
+        Authorization::None => return None,
         Authorization::Bearer(token) => Secret::new(format!("Bearer {}", token.expose())),
         Authorization::Basic { client_id, client_secret } => Secret::new(format!("Basic {}", basic(client_id, client_secret).expose())),
-    };
-    let mut value = HeaderValue::from_str(text.expose()).map_err(|_| FetchError::Request)?;
-    value.set_sensitive(true);
-    headers.insert(AUTHORIZATION, value);
-    Ok(headers)
+    })
 }
 
 /// Both halves are form-encoded before they are joined (RFC 6749, section 2.3.1).

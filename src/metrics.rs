@@ -36,6 +36,8 @@ pub struct Metrics {
     pub manifest_current: IntGauge,
     /// Exchanges by kind and outcome (`ok` or a reason code).
     pub exchange_total: IntCounterVec,
+    /// Steps of exchanges that were run, by kind of step and outcome (`ok`, or a reason code).
+    pub exchange_steps_total: IntCounterVec,
     /// Time of an exchange with all its steps.
     pub exchange_duration: HistogramVec,
     /// Unix time at which the credential in use expires, by target.
@@ -99,6 +101,11 @@ impl Metrics {
             )?,
             manifest_current: make.int_gauge("dbt_manifest_current", "1 while the newest dbt manifest is in force.")?,
             exchange_total: make.counters("credential_exchange_total", "Credential exchanges.", &["kind", "outcome"])?,
+            exchange_steps_total: make.counters(
+                "credential_exchange_steps_total",
+                "Steps of credential exchanges that were run, by kind of step.",
+                &["step", "outcome"],
+            )?,
             exchange_duration: make.histograms(
                 "credential_exchange_duration_seconds",
                 "Time of a credential exchange with all its steps.",
@@ -212,6 +219,7 @@ mod tests {
             self.policy_change_total.with_label_values(&[""]);
             self.dbt_statements_total.with_label_values(&["", ""]);
             self.exchange_total.with_label_values(&["", ""]);
+            self.exchange_steps_total.with_label_values(&["", ""]);
             self.exchange_duration.with_label_values(&[""]);
             self.credential_expiry.with_label_values(&[""]);
             self.audit_records_total.with_label_values(&[""]);

@@ -239,7 +239,7 @@ struct Shared {
 impl Shared {
     async fn listen(&self, config: &Config, route: &Route) -> Result<(Listener, credential::cache::Cache), ServeError> {
         let source = identity::source(&route.identity, config.trust)?;
-        let exchange = credential::exchange(&route.credential, config.trust)?;
+        let exchange = credential::exchange(&route.credential, &route.role, config.trust)?;
         let credentials = credential::cache::Cache::new(source, exchange.clone(), Arc::clone(&route.target), Arc::clone(&self.metrics));
         // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
         let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);

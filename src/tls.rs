@@ -290,6 +290,14 @@ enum Roots {
     File(Fresh<(PathBuf, Trust), RootCertStore>),
 }
 
+/// A certificate chain, leaf first, and its key, from their files as they are now.
+///
+/// # Errors
+/// When a file cannot be used, or holds a certificate that `trust` does not allow.
+pub fn read_identity(files: &ServerSettings, trust: Trust) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    Ok((certificates(&files.certificate, trust)?, private_key(&files.key)?))
+}
+
 /// The subject of a certificate as RFC 4514 writes it (`CN=dbt, O=Shop`), for records.
 pub fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;

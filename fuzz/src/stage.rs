@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tollhouse::audit::log::{AuditLog, Start};
 use tollhouse::audit::verify::{Tail, verify};
 use tollhouse::audit::{Durability, Settings};
-use tollhouse::credential::{Credential, CredentialExchange, Exchanging, Login, cache};
+use tollhouse::credential::{Credential, CredentialExchange, Exchanging, Login, Report, cache};
 use tollhouse::document::{Size, Span};
 use tollhouse::drain::{self, Trigger};
 use tollhouse::gate::Gate;
@@ -273,11 +273,12 @@ impl CredentialExchange for Known {
         "known"
     }
 
-    fn exchange<'a>(&'a self, _: &'a Proof, _: &'a Target) -> Exchanging<'a> {
+    fn exchange<'a>(&'a self, _: &'a Proof, _: &'a Target, _: &'a Report<'a>) -> Exchanging<'a> {
         Box::pin(async {
             Ok(Credential {
                 id: "known".to_owned(),
                 login: Login::Password(Secret::new("password".to_owned())),
+                role: None,
                 issued_at: SystemTime::now(),
                 expires_at: far_away(),
             })

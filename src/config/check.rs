@@ -130,7 +130,7 @@ impl Check<'_> {
         if let Some(kind) = found {
             self.login_parameters(&format!("{place}.login_parameters"), kind, target);
         }
-        if let Err(error) = credential::exchange(&target.credential, self.trust) {
+        if let Err(error) = credential::exchange(&target.credential, &target.role, self.trust) {
             self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
         }
         match &target.identity {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::credential::{Credential, CredentialExchange, ExchangeError};
+use crate::credential::{Credential, CredentialExchange, ExchangeError, StepName, StepReport};
 use crate::fault::Reason;
 use crate::identity::{IdentitySource, Principal, Proof};
 use crate::metrics::Metrics;
@@ -77,7 +77,7 @@ impl Cache {
             Ok(Some(Ok(lease))) => Ok(lease.clone()),
             Ok(Some(Err(failure))) => Err(failure.clone().into()),
             // The sender is gone without a word: the exchange panicked.
-            Ok(None) | Err(_) => Err(ExchangeError { reason: Reason::Internal, source: None }),
+            Ok(None) | Err(_) => Err(ExchangeError::new(Reason::Internal, "the exchange ended by a panic")),
         }
     }
 }
@@ -127,6 +127,8 @@ impl Failed {
 #[derive(Debug, Clone)]
 struct Failure {
     reason: Reason,
+    step: Option<StepName>,
+    fix: Option<String>,
     cause: Option<Arc<str>>,
 }
 
@@ -205,7 +207,10 @@ impl Shared {
     }
 
     async fn exchange_once(&self, proof: &Proof) -> Result<Lease, ExchangeError> {
-        let credential = self.exchange.exchange(proof, &self.target).await?;
+        let count = |report: &StepReport<'_>| {
+            self.metrics.exchange_steps_total.with_label_values(&[report.step.kind, report.outcome()]).inc();
+        };
+        let credential = self.exchange.exchange(proof, &self.target, &count).await?;
         Ok(Lease { principal: Arc::clone(&proof.principal), credential: Arc::new(credential) })
     }
 
@@ -222,7 +227,8 @@ impl Shared {
                 let count = state.failed.as_ref().map_or(1, |failed| failed.count.saturating_add(1));
                 state.failed = Some(Failed { failure: failure.clone(), at: Instant::now(), count });
                 let (target, reason, cause) = (&self.target.name, failure.reason.code(), failure.cause.as_deref());
-                tracing::warn!(target_name = %target, reason, cause, count, "no new credential");
+                let step = failure.step.map(tracing::field::display);
+                tracing::warn!(target_name = %target, reason, step, fix = failure.fix, cause, count, "no new credential");
             }
         }
     }
@@ -241,19 +247,20 @@ impl From<ExchangeError> for Failure {
             next = cause.source();
         }
         let cause = (!causes.is_empty()).then(|| causes.join(": ").into());
-        Self { reason: error.reason, cause }
+        Self { reason: error.reason, step: error.step, fix: error.fix, cause }
     }
 }
 
 impl From<Failure> for ExchangeError {
     fn from(failure: Failure) -> Self {
-        Self { reason: failure.reason, source: failure.cause.map(|cause| cause.to_string().into()) }
+        let source = failure.cause.map(|cause| cause.to_string().into());
+        Self { reason: failure.reason, step: failure.step, fix: failure.fix, source }
     }
 }
 
 /// Whether the failure may pass by itself.
 fn is_transient(reason: Reason) -> bool {
-    matches!(reason, Reason::ExchangeUnreachable | Reason::IssuerUnreachable | Reason::TokenUnreadable)
+    matches!(reason, Reason::ExchangeUnreachable | Reason::ExchangeUnprepared | Reason::IssuerUnreachable | Reason::TokenUnreadable)
 }
 
 /// Three quarters of the life, less up to a tenth at random so that a fleet does not renew as one.

@@ -1,102 +1,125 @@
 //! The steps from the workload's token to a credential, in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use crate::credential::client_certificate::ClientCertificate;
-use crate::credential::password_file::PasswordFile;
-use crate::credential::token_exchange::{Token, TokenExchange};
-use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Login, Step};
+use crate::credential::action::{Action, Context, Signature};
+use crate::credential::value::{Shape, Token, Value};
+use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Report, Step, StepName, StepReport};
+use crate::fault::Reason;
 use crate::identity::Proof;
 use crate::target::Target;
 use crate::tls::{TlsError, Trust};
 
-/// Token exchanges, any number of them, and the step that makes the credential.
+/// Steps that fit together: each takes what the one before it gives, the first takes the workload's token, the last makes the
+/// credential.
 #[derive(Debug)]
 pub struct Chain {
-    exchanges: Vec<TokenExchange>,
-    ending: Ending,
+    links: Vec<Link>,
+    /// The kind of the last step.
+    kind: &'static str,
+    role: String,
     /// Names the credentials that have no name of their own.
     made: AtomicU64,
 }
 
 #[derive(Debug)]
-enum Ending {
-    ClientCertificate(Box<ClientCertificate>),
-    PasswordFile(PasswordFile),
-    TokenAsPassword,
+struct Link {
+    name: StepName,
+    action: Action,
 }
 
 impl Chain {
-    /// The chain that the steps describe.
+    /// The chain that the steps describe, for logins as `role`.
     ///
     /// # Errors
-    /// When a step cannot be used, or the order is not "token exchanges, then one credential".
-    pub fn new(steps: &[Step], trust: Trust) -> Result<Self, ChainError> {
-        let Some((last, before)) = steps.split_last() else {
-            return Err(ChainError { step: 0, problem: ChainProblem::Empty });
-        };
-        let mut exchanges = Vec::with_capacity(before.len());
-        for (step, settings) in before.iter().enumerate() {
-            let problem = match settings {
-                Step::TokenExchange(settings) => match TokenExchange::new(settings, trust) {
-                    Ok(made) => {
-                        exchanges.push(made);
-                        continue;
-                    }
-                    Err(problem) => problem,
-                },
-                Step::ClientCertificate(_) | Step::PasswordFile(_) | Step::TokenAsPassword {} => ChainProblem::EndsEarly,
-            };
-            return Err(ChainError { step, problem });
+    /// When a step cannot be used, or does not fit the one before it.
+    pub fn new(steps: &[Step], role: &str, trust: Trust) -> Result<Self, ChainError> {
+        let kind = check(steps)?;
+        let mut links = Vec::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            let action = Action::new(step, trust).map_err(|problem| ChainError { step: index, problem })?;
+            links.push(Link { name: StepName { index, kind: step.signature().kind }, action });
         }
-        let ending = match last {
-            Step::TokenExchange(_) => Err(ChainProblem::NoCredential),
-            Step::ClientCertificate(settings) => {
-                ClientCertificate::new(settings, trust).map(|made| Ending::ClientCertificate(Box::new(made))).map_err(ChainProblem::Tls)
-            }
-            Step::PasswordFile(settings) => Ok(Ending::PasswordFile(PasswordFile::new(settings))),
-            Step::TokenAsPassword {} => Ok(Ending::TokenAsPassword),
-        };
-        match ending {
-            Ok(ending) => Ok(Self { exchanges, ending, made: AtomicU64::new(0) }),
-            Err(problem) => Err(ChainError { step: before.len(), problem }),
-        }
+        Ok(Self { links, kind, role: role.to_owned(), made: AtomicU64::new(0) })
     }
 
-    async fn run(&self, proof: &Proof) -> Result<Credential, ExchangeError> {
-        let mut token = Token { value: proof.token.clone(), id: proof.principal.token_id.clone(), expires_at: proof.principal.expires_at };
-        for exchange in &self.exchanges {
-            token = exchange.exchange(&token).await?;
+    async fn run(&self, proof: &Proof, target: &Target, report: &Report<'_>) -> Result<Credential, ExchangeError> {
+        let workload = Token::of(proof);
+        let context = Context { workload: &workload };
+        let mut value = Value::Token(workload.clone());
+        for link in &self.links {
+            let began = Instant::now();
+            let shown = value.audiences();
+            let result = link.action.run(value, context).await;
+            let result =
+                result.map_err(|error| ExchangeError { step: Some(link.name), ..with_audiences(error, &shown, link.action.audience()) });
+            let made = result.as_ref().map(|value| (value.shape(), value.expires_at()));
+            let made = StepReport { step: link.name, result: made, duration: began.elapsed() };
+            tracing::debug!(target_name = target.name, role = self.role, step = %made.step, outcome = made.outcome(), "an exchange's step was run");
+            report(&made);
+            value = result?;
         }
-        match &self.ending {
-            Ending::ClientCertificate(ending) => ending.obtain(&token).await,
-            Ending::PasswordFile(ending) => ending.obtain(self.name()).await,
-            Ending::TokenAsPassword => Ok(Credential {
-                id: token.id.unwrap_or_else(|| self.name()),
-                login: Login::Token(token.value),
-                issued_at: SystemTime::now(),
-                expires_at: token.expires_at,
-            }),
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("{}-{}", self.kind(), self.made.fetch_add(1, Ordering::Relaxed) + 1)
+        let draft = value.credential()?;
+        Ok(Credential {
+            id: draft.id.unwrap_or_else(|| format!("{}-{}", self.kind, self.made.fetch_add(1, Ordering::Relaxed) + 1)),
+            login: draft.login,
+            role: draft.role,
+            issued_at: SystemTime::now(),
+            expires_at: draft.expires_at,
+        })
     }
 }
 
 impl CredentialExchange for Chain {
     fn kind(&self) -> &'static str {
-        match &self.ending {
-            Ending::ClientCertificate(_) => "client_certificate",
-            Ending::PasswordFile(_) => "password_file",
-            Ending::TokenAsPassword => "token_as_password",
-        }
+        self.kind
     }
 
-    fn exchange<'a>(&'a self, proof: &'a Proof, _target: &'a Target) -> Exchanging<'a> {
-        Box::pin(self.run(proof))
+    fn exchange<'a>(&'a self, proof: &'a Proof, target: &'a Target, report: &'a Report<'a>) -> Exchanging<'a> {
+        Box::pin(self.run(proof, target, report))
+    }
+}
+
+/// Adds to a refusal whom the refused token was for: the commonest mistake, and the hardest to see from outside.
+fn with_audiences(error: ExchangeError, shown: &[String], wanted: Option<&str>) -> ExchangeError {
+    if error.reason != Reason::ExchangeRefused || shown.is_empty() || wanted.is_some_and(|wanted| shown.iter().any(|shown| shown == wanted))
+    {
+        return error;
+    }
+    let shown: Vec<_> = shown.iter().map(|audience| format!("`{audience}`")).collect();
+    let mut fix = format!("the token that was shown is for {}", shown.join(", "));
+    if let Some(wanted) = wanted {
+        fix.push_str(&format!(", and `{wanted}` is wanted"));
+    }
+    let fix = error.fix.iter().cloned().chain([fix]).collect::<Vec<_>>().join("; ");
+    error.fix(fix)
+}
+
+/// Whether the steps fit together; the kind of the last.
+fn check(steps: &[Step]) -> Result<&'static str, ChainError> {
+    let mut before: Option<Signature> = None;
+    for (index, step) in steps.iter().enumerate() {
+        let step = step.signature();
+        let given = before.map_or(Shape::Token, |before| before.gives);
+        let giver = before.map_or("the identity", |before| before.kind);
+        let problem = match (step.takes, before) {
+            (None, Some(_)) => Some(ChainProblem::Wasted { step: step.kind, giver, given }),
+            (Some(wanted), _) if wanted != given => Some(ChainProblem::Unfit { step: step.kind, wanted, giver, given }),
+            (Some(_) | None, _) => None,
+        };
+        if let Some(problem) = problem {
+            return Err(ChainError { step: index, problem });
+        }
+        before = Some(step);
+    }
+    match before {
+        Some(last) if last.gives == Shape::Credential => Ok(last.kind),
+        Some(last) => Err(ChainError {
+            step: steps.len().saturating_sub(1),
+            problem: ChainProblem::NoCredential { step: last.kind, given: last.gives },
+        }),
+        None => Err(ChainError { step: 0, problem: ChainProblem::Empty }),
     }
 }
 
@@ -115,17 +138,49 @@ pub struct ChainError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChainProblem {
     /// There is no step.
-    #[error("at least one step is needed, and the last must make a credential")]
+    #[error("at least one step is needed, and the last must make a credential: {}", Shape::Credential.makers())]
     Empty,
-    /// A step that makes a credential is followed by another.
-    #[error("only the last step may make a credential; a step before it must be `token_exchange`")]
-    EndsEarly,
-    /// The last step makes only a token.
-    #[error("the last step must make a credential: `client_certificate`, `password_file` or `token_as_password`")]
-    NoCredential,
-    /// Neither address nor issuer, or both.
-    #[error("exactly one of `token_endpoint` and `issuer` is needed")]
+    /// A step is given what it does not take.
+    #[error("`{step}` takes {wanted}, and {giver} before it gives {given}; {wanted} comes from {}", wanted.makers())]
+    Unfit {
+        /// The step.
+        step: &'static str,
+        /// What it takes.
+        wanted: Shape,
+        /// The step before it, or the identity.
+        giver: &'static str,
+        /// What that gives.
+        given: Shape,
+    },
+    /// A step that needs nothing stands behind another.
+    #[error("`{step}` takes nothing, so that {given} of `{giver}` before it would be made for nobody; it must be the first step")]
+    Wasted {
+        /// The step.
+        step: &'static str,
+        /// The step before it.
+        giver: &'static str,
+        /// What that gives.
+        given: Shape,
+    },
+    /// The last step makes no credential.
+    #[error("the last step must make a credential, and `{step}` gives {given}; a credential comes from {}", Shape::Credential.makers())]
+    NoCredential {
+        /// The step.
+        step: &'static str,
+        /// What it gives.
+        given: Shape,
+    },
+    /// No way to the endpoint, or several.
+    #[error("exactly one of `token_endpoint`, `issuer` and `metadata` is needed")]
     Endpoint,
+    /// A setting that its type allows and its meaning does not.
+    #[error("`{field}`: {problem}")]
+    Setting {
+        /// The setting.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Its TLS settings cannot be used.
     #[error("its TLS settings cannot be used")]
     Tls(#[source] TlsError),
@@ -136,12 +191,13 @@ mod tests {
     use serde_json::json;
 
     use super::{Chain, ChainProblem};
+    use crate::credential::value::Shape;
     use crate::credential::{CredentialExchange, Step};
     use crate::tls::Trust;
 
     fn chain(steps: serde_json::Value) -> Result<Chain, (usize, ChainProblem)> {
         let steps: Vec<Step> = serde_json::from_value(steps).unwrap();
-        Chain::new(&steps, Trust::Production).map_err(|error| (error.step, error.problem))
+        Chain::new(&steps, "dbt", Trust::Production).map_err(|error| (error.step, error.problem))
     }
 
     #[test]
@@ -149,12 +205,19 @@ mod tests {
         let exchange = json!({"kind": "token_exchange", "token_endpoint": "http://127.0.0.1/token", "tls": {"mode": "disable"}});
         let both = json!({"kind": "token_exchange", "token_endpoint": "http://127.0.0.1/token", "issuer": "http://127.0.0.1", "tls": {"mode": "disable"}});
         let password = json!({"kind": "password_file", "file": "/run/password"});
+        let bearer = json!({"kind": "token_as_password"});
         assert!(matches!(chain(json!([])), Err((0, ChainProblem::Empty))));
-        assert!(matches!(chain(json!([exchange])), Err((0, ChainProblem::NoCredential))));
-        assert!(matches!(chain(json!([exchange, password, exchange])), Err((1, ChainProblem::EndsEarly))));
-        assert!(matches!(chain(json!([both, password])), Err((0, ChainProblem::Endpoint))));
-        assert_eq!(chain(json!([exchange, exchange, password])).unwrap().kind(), "password_file");
-        assert_eq!(chain(json!([{"kind": "token_as_password"}])).unwrap().kind(), "token_as_password");
+        assert!(matches!(chain(json!([exchange])), Err((0, ChainProblem::NoCredential { step: "token_exchange", given: Shape::Token }))));
+        let Err((1, problem)) = chain(json!([password, exchange, bearer])) else { panic!("accepted") };
+        assert_eq!(
+            problem.to_string(),
+            "`token_exchange` takes a token, and password_file before it gives a credential; a token comes from \
+             `token_exchange`, `client_credentials` or `jwt_bearer`"
+        );
+        assert!(matches!(chain(json!([exchange, password])), Err((1, ChainProblem::Wasted { giver: "token_exchange", .. }))));
+        assert!(matches!(chain(json!([both, bearer])), Err((0, ChainProblem::Endpoint))));
+        assert_eq!(chain(json!([exchange, exchange, bearer])).unwrap().kind(), "token_as_password");
+        assert_eq!(chain(json!([password])).unwrap().kind(), "password_file");
     }
 
     #[test]

@@ -12,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use crate::credential::token_exchange::Token;
-use crate::credential::{Credential, ExchangeError, Login};
+use crate::credential::value::{Draft, Token};
+use crate::credential::{ExchangeError, Login, answer};
 use crate::document::Span;
-use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
 use crate::fetch::{Answer, Fetch};
 use crate::secret::Secret;
@@ -72,25 +71,19 @@ impl ClientCertificate {
     }
 
     /// Has a new key certified once, on the word of the token.
-    pub(super) async fn obtain(&self, token: &Token) -> Result<Credential, ExchangeError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(internal)?;
-        let csr = self.request(&key).map_err(internal)?;
+    pub(super) async fn obtain(&self, token: &Token) -> Result<Draft, ExchangeError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(answer::internal)?;
+        let csr = self.request(&key).map_err(answer::internal)?;
         let request = SignRequest { csr: &csr, ott: token.value.expose(), not_after: self.settings.lifetime.to_string() };
-        let body = serde_json::to_vec(&request).map_err(internal)?;
-        let answer =
-            self.fetch.post_json(&self.settings.url, body).await.map_err(|error| ExchangeError::new(Reason::ExchangeUnreachable, error))?;
+        let body = serde_json::to_vec(&request).map_err(answer::internal)?;
+        let answer = self.fetch.post_json(&self.settings.url, body).await.map_err(answer::failed)?;
         if !answer.status.is_success() {
-            return Err(self.refused(&answer));
+            return Err(answer::refused(&self.settings.url, &answer, None));
         }
         let chain = read_chain(&answer)?;
         let issued = check(&chain, &key, &self.settings.common_name, SystemTime::now())?;
         let key = Secret::new(PrivateKeyDer::from(key));
-        Ok(Credential {
-            id: issued.serial,
-            login: Login::ClientCertificate { chain, key },
-            issued_at: SystemTime::now(),
-            expires_at: issued.not_after,
-        })
+        Ok(Draft { id: Some(issued.serial), login: Login::ClientCertificate { chain, key }, role: None, expires_at: issued.not_after })
     }
 
     fn request(&self, key: &KeyPair) -> Result<String, rcgen::Error> {
@@ -98,13 +91,6 @@ impl ClientCertificate {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, self.settings.common_name.as_str());
         params.serialize_request(key)?.pem()
-    }
-
-    fn refused(&self, answer: &Answer) -> ExchangeError {
-        let status = answer.status.as_u16();
-        let is_transient = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
-        let reason = if is_transient { Reason::ExchangeUnreachable } else { Reason::ExchangeRefused };
-        ExchangeError::new(reason, format!("{} answered {status}", self.settings.url.authority()))
     }
 }
 
@@ -116,35 +102,28 @@ struct Issued {
 
 /// The chain, leaf first; step-ca repeats it in two forms.
 fn read_chain(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, ExchangeError> {
-    let response: SignResponse = serde_json::from_slice(answer.body.expose()).map_err(|_| invalid("the answer is not a signing answer"))?;
+    let response: SignResponse =
+        serde_json::from_slice(answer.body.expose()).map_err(|_| answer::invalid("the answer is not a signing answer"))?;
     let text = if response.chain.is_empty() { format!("{}\n{}", response.crt, response.ca) } else { response.chain.join("\n") };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    chain.map_err(|_| invalid("the answer holds no certificates"))
+    chain.map_err(|_| answer::invalid("the answer holds no certificates"))
 }
 
 /// A certificate for another key or another name would fail at the warehouse, or worse, not fail.
 fn check(chain: &[CertificateDer<'_>], key: &KeyPair, common_name: &str, now: SystemTime) -> Result<Issued, ExchangeError> {
-    let leaf = chain.first().ok_or_else(|| invalid("the answer holds no certificates"))?;
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| invalid("the certificate cannot be read"))?;
+    let leaf = chain.first().ok_or_else(|| answer::invalid("the answer holds no certificates"))?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| answer::invalid("the certificate cannot be read"))?;
     if leaf.public_key().raw != key.subject_public_key_info() {
-        return Err(invalid("the certificate is for another key"));
+        return Err(answer::invalid("the certificate is for another key"));
     }
     let names: Vec<_> = leaf.subject().iter_common_name().map(|name| name.as_str()).collect();
     if names != [Ok(common_name)] {
-        return Err(invalid("the certificate is for another common name"));
+        return Err(answer::invalid("the certificate is for another common name"));
     }
     let seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
     let not_after = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|end| *end > now);
-    let not_after = not_after.ok_or_else(|| invalid("the certificate has already expired"))?;
+    let not_after = not_after.ok_or_else(|| answer::invalid("the certificate has already expired"))?;
     Ok(Issued { serial: format!("{:x}", leaf.serial), not_after })
-}
-
-fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> ExchangeError {
-    ExchangeError::new(Reason::Internal, cause)
-}
-
-fn invalid(cause: &'static str) -> ExchangeError {
-    ExchangeError::new(Reason::ExchangeInvalid, cause)
 }
 
 #[cfg(test)]
@@ -158,7 +137,6 @@ mod tests {
     use super::{check, read_chain};
     use crate::fault::Reason;
     use crate::fetch::Answer;
-    use crate::secret::Secret;
 
     fn certificate(key: &KeyPair, names: &[&str]) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
@@ -201,9 +179,7 @@ mod tests {
             params.self_signed(&key).unwrap().pem()
         };
         let (leaf, authority) = (pem("leaf"), pem("authority"));
-        let read = |body: serde_json::Value| {
-            read_chain(&Answer { status: StatusCode::OK, body: Secret::new(body.to_string().into_bytes()), max_age: None })
-        };
+        let read = |body: serde_json::Value| read_chain(&Answer::new(StatusCode::OK, "application/json", body.to_string().into_bytes()));
         let long = read(serde_json::json!({ "crt": leaf, "ca": authority, "certChain": [leaf, authority] })).unwrap();
         let short = read(serde_json::json!({ "crt": leaf, "ca": authority })).unwrap();
         assert_eq!((long.len(), &long), (2, &short));

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{Credential, ExchangeError, Login};
+use crate::credential::value::Draft;
+use crate::credential::{ExchangeError, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;
 
@@ -32,10 +33,9 @@ impl PasswordFile {
         Self { file: settings.file.clone() }
     }
 
-    /// Reads the password and names the credential `id`.
-    pub(super) async fn obtain(&self, id: String) -> Result<Credential, ExchangeError> {
-        let password = Secret::read(&self.file).await.map_err(|error| ExchangeError::new(Reason::ExchangeUnreachable, error))?;
-        let issued_at = SystemTime::now();
-        Ok(Credential { id, login: Login::Password(password), issued_at, expires_at: issued_at + READING_LIFE })
+    /// Reads the password.
+    pub(super) async fn obtain(&self) -> Result<Draft, ExchangeError> {
+        let password = Secret::read(&self.file).await.map_err(|error| ExchangeError::new(Reason::ExchangeUnprepared, error))?;
+        Ok(Draft { id: None, login: Login::Password(password), role: None, expires_at: SystemTime::now() + READING_LIFE })
     }
 }

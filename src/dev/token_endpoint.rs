@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use openidconnect::url::form_urlencoded;
 use serde_json::{Value, json};
 
-use crate::credential::token_exchange::{ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TOKEN_TYPE};
+use crate::credential::oauth::token_exchange::{ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TOKEN_TYPE};
 use crate::dev::cluster::unix_seconds;
 use crate::dev::directory::random_text;
 use crate::dev::issuer::Issuer;

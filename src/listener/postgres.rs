@@ -234,8 +234,10 @@ impl Door {
         let lease = self.credentials.get().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;
-        self.judge(&lease.principal, &database, &asked)?;
-        let wish = Wish { role: &self.role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
+        // A credential that is somebody's own can be used for nobody else.
+        let role = lease.credential.role.as_deref().unwrap_or(&self.role);
+        self.judge(&lease.principal, role, &database, &asked)?;
+        let wish = Wish { role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
         let admits = |address| admitted(self.around.gate.decide_address(&lease.principal, &self.upstream.target, address));
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish, &admits).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
@@ -252,7 +254,7 @@ impl Door {
             principal: lease.principal,
             target: Arc::clone(&self.upstream.target),
             database,
-            role: self.role.clone(),
+            role: role.to_owned(),
             client_user: startup.user.clone(),
             application_name: asked.application_name,
             client: client.clone(),
@@ -299,12 +301,12 @@ impl Door {
     }
 
     /// Whether policy lets the principal connect at all, and with these parameters.
-    fn judge(&self, principal: &Principal, database: &str, asked: &Asked) -> Result<(), Fault> {
+    fn judge(&self, principal: &Principal, role: &str, database: &str, asked: &Asked) -> Result<(), Fault> {
         admitted(self.around.gate.decide_session(&AccessRequest {
             principal,
             target: &self.upstream.target,
             database,
-            role: &self.role,
+            role,
             unqualified_schema: None,
             effects: &asked.effects,
             dbt: None,

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{Cache, Lease};
-use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Login};
+use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Login, Report};
 use crate::fault::Reason;
 use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving};
 use crate::metrics::Metrics;
@@ -71,7 +71,7 @@ impl CredentialExchange for Script {
         "script"
     }
 
-    fn exchange<'a>(&'a self, _: &'a Proof, _: &'a Target) -> Exchanging<'a> {
+    fn exchange<'a>(&'a self, _: &'a Proof, _: &'a Target, _: &'a Report<'a>) -> Exchanging<'a> {
         Box::pin(async {
             let count = self.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
             self.gate.acquire().await.unwrap().forget();
@@ -81,6 +81,7 @@ impl CredentialExchange for Script {
                 Answer::Credential(age, life) => Ok(Credential {
                     id: format!("credential-{count}"),
                     login: Login::Password(Secret::from("hunter2")),
+                    role: None,
                     issued_at: now - Duration::from_secs(age),
                     expires_at: now + Duration::from_secs(life),
                 }),

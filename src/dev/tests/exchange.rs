@@ -7,9 +7,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::{Rig, everything};
-use crate::credential::token_exchange::{GRANT_TYPE, JWT_TOKEN_TYPE};
-use crate::credential::{Credential, ExchangeError, Login, Step, exchange};
-use crate::fault::Reason;
+use crate::credential::oauth::token_exchange::{GRANT_TYPE, JWT_TOKEN_TYPE};
+use crate::credential::{Credential, ExchangeError, Login, Step, StepReport, exchange};
+use crate::fault::{Fault, Reason};
 use crate::fetch::endpoint::Endpoint;
 use crate::fetch::{Authorization, Fetch};
 use crate::identity::Proof;
@@ -52,7 +52,7 @@ fn steps(rig: &Rig, change: impl FnOnce(&mut Value)) -> Vec<Step> {
 }
 
 async fn run(steps: &[Step], proof: &Proof) -> Result<Credential, ExchangeError> {
-    exchange(steps, Trust::Development).unwrap().exchange(proof, &target()).await
+    exchange(steps, "dbt_runner", Trust::Development).unwrap().exchange(proof, &target(), &|_| {}).await
 }
 
 #[tokio::test]
@@ -133,6 +133,22 @@ async fn what_the_exchange_refuses_is_named_by_reason_and_code_and_holds_no_toke
 }
 
 #[tokio::test]
+async fn a_refusal_names_the_step_and_whom_the_refused_token_was_for() {
+    let rig = Rig::start().await;
+    let reports = std::sync::Mutex::new(Vec::new());
+    let report = |report: &StepReport<'_>| reports.lock().unwrap().push((report.step.to_string(), report.outcome()));
+    let steps = steps(&rig, |steps| steps[0]["audience"] = json!("warehouse"));
+    let chain = exchange(&steps, "dbt_runner", Trust::Development).unwrap();
+    let error = chain.exchange(&rig.proof(), &target(), &report).await.unwrap_err();
+    assert_eq!(
+        Fault::from(error).to_string(),
+        "the credential exchange was refused (credential[1] client_certificate: the token that was shown is for `warehouse`)"
+    );
+    let expected = [("credential[0] token_exchange".to_owned(), "ok"), ("credential[1] client_certificate".to_owned(), "exchange-refused")];
+    assert_eq!(*reports.lock().unwrap(), expected);
+}
+
+#[tokio::test]
 async fn the_token_endpoint_answers_in_oauths_own_words() {
     let rig = Rig::start().await;
     let token = rig.token();
@@ -183,7 +199,9 @@ async fn a_password_is_read_from_its_file_anew() {
     let rig = Rig::start().await;
     let file = rig.directory.path().join("password");
     let steps: Vec<Step> = serde_json::from_value(json!([{ "kind": "password_file", "file": file }])).unwrap();
-    assert_eq!(run(&steps, &rig.proof()).await.unwrap_err().reason, Reason::ExchangeUnreachable);
+    let error = run(&steps, &rig.proof()).await.unwrap_err();
+    assert_eq!(error.reason, Reason::ExchangeUnprepared);
+    assert!(Fault::from(error).to_string().contains("credential[0] password_file"));
     for expected in ["first", "second"] {
         std::fs::write(&file, format!("{expected}\n")).unwrap();
         let credential = run(&steps, &rig.proof()).await.unwrap();

@@ -214,6 +214,9 @@ impl Conversation<'_> {
             Login::ClientCertificate { .. } => {
                 Err(Fault::new(Reason::TargetLogin).about("the server asks for a password and the credential is a certificate"))
             }
+            Login::AwsCredentials(_) | Login::Snowflake { .. } => {
+                Err(Fault::new(Reason::TargetLogin).about("the credential is for a warehouse of another kind"))
+            }
         }
     }
 

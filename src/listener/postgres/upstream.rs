@@ -117,7 +117,7 @@ async fn connect_unbounded(upstream: &Upstream, credential: Option<&Credential>,
     }
     let client_auth = match credential.map(|credential| &credential.login) {
         Some(Login::ClientCertificate { chain, key }) => Some(ClientAuth { chain, key: key.expose() }),
-        Some(Login::Password(_) | Login::Token(_)) | None => None,
+        Some(Login::Password(_) | Login::Token(_) | Login::AwsCredentials(_) | Login::Snowflake { .. }) | None => None,
     };
     upstream
         .tls

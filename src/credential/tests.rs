@@ -1,0 +1,32 @@
+//! The settings of steps, and each kind of step against a stand-in that keeps to the documented contract.
+
+mod oauth;
+
+use serde_json::json;
+
+use crate::credential::Step;
+
+#[test]
+fn the_schema_of_a_step_accepts_what_the_types_accept_and_nothing_else() {
+    let schema = jsonschema::validator_for(schemars::schema_for!(Step).as_value()).unwrap();
+    for (step, is_good) in [
+        (json!({ "kind": "token_exchange", "issuer": "https://issuer.example", "client_auth": "none" }), true),
+        (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret_file": "/s" } } }), true),
+        (json!({ "kind": "token_exchange", "client_auth": { "basic": { "client_id": "a", "client_secret": "hunter2" } } }), false),
+        (json!({ "kind": "client_credentials", "token_endpoint": "https://x.example", "client_auth": { "federated": {} } }), true),
+        (json!({ "kind": "client_credentials", "token_endpoint": "https://x.example" }), false),
+        (json!({ "kind": "jwt_bearer", "issuer": "https://x.example", "grant": "saml2" }), true),
+        (json!({ "kind": "jwt_bearer", "issuer": "https://x.example", "grant": "saml1" }), false),
+        (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign", "common_name": "dbt", "lifetime": "5m" }), true),
+        (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign" }), false),
+        (json!({ "kind": "client_certificate", "url": "ftp://ca.example", "common_name": "dbt" }), false),
+        (json!({ "kind": "password_file", "file": "/run/password" }), true),
+        (json!({ "kind": "password_file", "file": "/run/password", "lifetime": "5m" }), false),
+        (json!({ "kind": "token_as_password" }), true),
+        (json!({ "kind": "token_as_password", "file": "/x" }), false),
+        (json!({ "kind": "kerberos" }), false),
+    ] {
+        assert_eq!(schema.is_valid(&step), is_good, "schema: {step}");
+        assert_eq!(serde_json::from_value::<Step>(step.clone()).is_ok(), is_good, "types: {step}");
+    }
+}
