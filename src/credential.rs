@@ -19,6 +19,7 @@ use crate::tls::Trust;
 pub mod cache;
 pub mod chain;
 pub mod client_certificate;
+pub mod clients;
 pub mod password_file;
 pub mod token_exchange;
 
