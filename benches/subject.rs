@@ -75,6 +75,7 @@ pub(crate) fn session() -> SessionFacts {
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             subject: "system:serviceaccount:demo:dbt-runner".to_owned(),
             token_id: Some("c0ffee".to_owned()),
+            actors: Vec::new(),
             namespace: Some("demo".to_owned()),
             service_account: Some("dbt-runner".to_owned()),
             pod: Some("dbt-0".to_owned()),

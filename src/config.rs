@@ -317,6 +317,34 @@ mod tests {
         }
     }
 
+    /// The minimal configuration whose listener takes the clients' own tokens, with one place changed.
+    fn with_tokens(from: &str, to: &str) -> Result<(), Vec<String>> {
+        let clients = "identities:\n  - { kind: oidc, name: clients, issuer: \"https://id.example\", audience: tollhouse }\n";
+        let text = include_str!("../config/minimal.yaml")
+            .replace("identities:\n", clients)
+            .replace("address: 127.0.0.1:15432\n", "address: 127.0.0.1:15432\n    authentication: { mode: token, identity: clients }\n");
+        assert!(text.contains(from), "{from}");
+        let problems = Config::parse("c.yaml", &text.replace(from, to), &|_| None).map(|_| ());
+        problems.map_err(|problems| problems.into_iter().map(|it| format!("{}: {}", it.path, it.message)).collect())
+    }
+
+    #[test]
+    fn clients_show_tokens_only_where_nobody_listens_and_to_an_identity_that_is_not_the_workloads() {
+        assert_eq!(with_tokens("kind: postgresql", "kind: postgresql"), Ok(()));
+        let path = "listeners[0].authentication";
+        for (from, to, problem) in [
+            ("address: 127.0.0.1:15432", "address: 0.0.0.0:15432", format!("{path}: `token` shows the token in clear")),
+            ("identity: clients", "identity: pod", format!("{path}.identity: `pod` has a token of the workload")),
+            ("identity: clients", "identity: client", format!("{path}.identity: unknown identity `client`; did you mean `clients`?")),
+            ("kind: postgresql", "kind: postgresql\n    identity: clients", "targets[0].identity: `clients` proves nothing".to_owned()),
+            ("audience: tollhouse }", "audience: tollhouse, labels: { tollhouse.dev/subject: x } }", "identities[0]: the label".to_owned()),
+        ] {
+            let problems = with_tokens(from, to).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with(&problem), "{problems:?}");
+        }
+    }
+
     #[test]
     fn a_chain_that_makes_no_credential_is_found_at_its_step() {
         let exchange = "kind: token_exchange, token_endpoint: \"https://sts.example.com/token\" }";

@@ -23,6 +23,7 @@ mod answer;
 pub mod cache;
 pub mod chain;
 pub mod client_certificate;
+pub mod clients;
 pub mod oauth;
 pub mod password_file;
 pub mod value;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep};
 
 use crate::dev::authority::Authority;
+use crate::dev::clients::Clients;
 use crate::dev::cluster::Cluster;
 use crate::dev::directory::write;
 use crate::dev::issuer::{Issuer, KeyKind};
@@ -23,6 +24,7 @@ use crate::tls::DEVELOPMENT_ORGANIZATION;
 use crate::tls::{Acceptor, ClientSettings, ServerSettings, TlsError, Trust};
 
 pub mod authority;
+pub mod clients;
 pub mod cluster;
 pub mod directory;
 pub mod issuer;
@@ -42,8 +44,10 @@ pub struct Settings {
     pub namespace: String,
     /// Service account of the workload.
     pub service_account: String,
-    /// The role that the certificate authority certifies for the workload.
+    /// The role that the certificate authority certifies, for the workload and for the clients.
     pub role: String,
+    /// Subjects of clients, such as people and jobs, that get tokens of their own: file names, too.
+    pub clients: Vec<String>,
     /// Life of the projected token.
     pub token_lifetime: Duration,
     /// How often the cluster's issuer gets a new key.
@@ -52,6 +56,8 @@ pub struct Settings {
 
 /// The audience of the projected token.
 pub const WORKLOAD_AUDIENCE: &str = "tollhouse";
+/// The audience of the clients' own tokens.
+pub const CLIENT_AUDIENCE: &str = "tollhouse-clients";
 /// The audience that the certificate authority wants in an exchanged token.
 pub const AUTHORITY_AUDIENCE: &str = "warehouse-ca";
 
@@ -64,6 +70,7 @@ pub struct Stand {
     pub directory: PathBuf,
     base: String,
     cluster: Arc<Cluster>,
+    provider: Arc<Issuer>,
     tasks: JoinSet<()>,
     /// Keeps the server up while this stands.
     _trigger: Trigger,
@@ -110,9 +117,16 @@ impl Stand {
         let cluster_issuer = Issuer::new(format!("{base}/kubernetes"), KeyKind::Rsa, settings.token_lifetime)?;
         let cluster = Arc::new(Cluster::new(settings, cluster_issuer));
         cluster.project_token()?;
-        let oauth_issuer = Issuer::new(format!("{base}/oauth"), KeyKind::EllipticCurve, settings.token_lifetime)?;
+        let provider = Arc::new(Issuer::new(format!("{base}/oauth"), KeyKind::EllipticCurve, settings.token_lifetime)?);
+        let clients_of = Clients {
+            provider: Arc::clone(&provider),
+            directory: directory.join("clients"),
+            subjects: settings.clients.clone(),
+            token_lifetime: settings.token_lifetime,
+        };
+        clients_of.write_tokens()?;
         let trust_ours = ClientSettings { ca: Some(directory.join("ca.crt")), ..ClientSettings::default() };
-        let token_endpoint = TokenEndpoint::new(oauth_issuer, cluster.verifier_settings(&trust_ours)?, &trust_ours)?;
+        let token_endpoint = TokenEndpoint::new(Arc::clone(&provider), cluster.verifier_settings(&trust_ours)?, &trust_ours)?;
         let acceptor = Acceptor::new(
             &ServerSettings { certificate: directory.join("server/server.crt"), key: directory.join("server/server.key") },
             Trust::Development,
@@ -121,16 +135,16 @@ impl Stand {
             cluster: Arc::clone(&cluster),
             token_endpoint,
             authority: clients,
-            subject: cluster.subject(),
+            subjects: [vec![cluster.subject()], settings.clients.clone()].concat(),
             role: settings.role.clone(),
         });
         let (trigger, drain) = drain::channel();
         let mut tasks = JoinSet::new();
         let answer = move |request| server::answer(Arc::clone(&site), request);
         tasks.spawn(http_server::serve(listener, Some(Arc::new(acceptor)), drain, Stage::Draining, answer));
-        tasks.spawn(keep_token_fresh(Arc::clone(&cluster), settings.token_lifetime));
+        tasks.spawn(keep_tokens_fresh(Arc::clone(&cluster), clients_of));
         tasks.spawn(rotate_keys(Arc::clone(&cluster), settings.rotate));
-        let stand = Self { address, directory: directory.clone(), base, cluster, tasks, _trigger: trigger };
+        let stand = Self { address, directory: directory.clone(), base, cluster, provider, tasks, _trigger: trigger };
         write(&directory.join("ready"), stand.summary().as_bytes())?;
         Ok(stand)
     }
@@ -143,6 +157,11 @@ impl Stand {
     /// The cluster that the stand-ins pretend to be.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The OpenID provider of the clients.
+    pub fn provider(&self) -> &Issuer {
+        &self.provider
     }
 
     /// The addresses, one `NAME=value` line each, as the file `ready` has them.
@@ -165,11 +184,11 @@ impl Stand {
 }
 
 /// The kubelet's habit: a new token at 80 % of the life of the old.
-async fn keep_token_fresh(cluster: Arc<Cluster>, lifetime: Duration) {
+async fn keep_tokens_fresh(cluster: Arc<Cluster>, clients: Clients) {
     loop {
-        sleep(lifetime * 4 / 5).await;
-        if let Err(error) = cluster.project_token() {
-            tracing::error!(error = &error as &dyn std::error::Error, "token file not refreshed");
+        sleep(clients.token_lifetime * 4 / 5).await;
+        if let Err(error) = cluster.project_token().and_then(|()| clients.write_tokens()) {
+            tracing::error!(error = &error as &dyn std::error::Error, "token files not refreshed");
         }
     }
 }

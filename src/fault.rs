@@ -159,48 +159,48 @@ reasons! {
 
     /// The token file cannot be read.
     TokenUnreadable { "token-unreadable", Identity, "28000", 503,
-        "the workload's identity token cannot be read",
+        "the identity token cannot be read",
         "check that the projected token is mounted where identities[].token_file says" }
     /// The token is not a JWT.
     TokenMalformed { "token-malformed", Identity, "28000", 503,
-        "the workload's identity token is not a well-formed JWT",
-        "check what writes the token file" }
+        "the identity token is not a well-formed JWT",
+        "check what writes the token file, or what the client shows as its password" }
     /// The token has expired.
     TokenExpired { "token-expired", Identity, "28000", 503,
-        "the workload's identity token has expired",
-        "check that the kubelet still refreshes the projected volume, and the node's clock" }
+        "the identity token has expired",
+        "check that the kubelet still refreshes the projected volume, or the client its token, and the node's clock" }
     /// The token is not valid yet.
     TokenNotYetValid { "token-not-yet-valid", Identity, "28000", 503,
-        "the workload's identity token is not valid yet",
+        "the identity token is not valid yet",
         "check the node's clock against the issuer's" }
     /// The token is for another audience.
     TokenWrongAudience { "token-wrong-audience", Identity, "28000", 503,
-        "the workload's identity token is meant for another audience",
-        "mount a projected token with the audience that identities[].audience names; the auto-mounted API token is never accepted" }
+        "the identity token is meant for another audience",
+        "the log has the audience that came and the one that identities[].audience names; the auto-mounted API token is never accepted" }
     /// The token comes from another issuer.
     TokenWrongIssuer { "token-wrong-issuer", Identity, "28000", 503,
-        "the workload's identity token comes from another issuer",
+        "the identity token comes from another issuer",
         "set identities[].issuer to the `iss` of the cluster's tokens" }
     /// The token's algorithm is not configured.
     TokenAlgorithm { "token-algorithm", Identity, "28000", 503,
-        "the workload's identity token is unsigned or signed with an algorithm that is not allowed",
+        "the identity token is unsigned or signed with an algorithm that is not allowed",
         "list the issuer's algorithm under identities[].algorithms; `none` is never accepted" }
     /// The token carries a `crit` header.
     TokenCritical { "token-critical-header", Identity, "28000", 503,
-        "the workload's identity token carries critical header parameters that are not understood",
+        "the identity token carries critical header parameters that are not understood",
         "use an issuer that does not set `crit` (RFC 7515, section 4.1.11)" }
     /// No published key has the token's key id.
     TokenUnknownKey { "token-unknown-key", Identity, "28000", 503,
-        "the workload's identity token is signed with a key that the issuer does not publish",
+        "the identity token is signed with a key that the issuer does not publish",
         "check that identities[].jwks_uri belongs to the token's issuer" }
     /// The signature does not verify.
     TokenSignature { "token-signature", Identity, "28000", 503,
-        "the signature of the workload's identity token does not verify",
+        "the signature of the identity token does not verify",
         "the token was altered, or the issuer's published key is not the one that signed it" }
     /// A required claim is missing or has the wrong shape.
     TokenClaims { "token-claims", Identity, "28000", 503,
-        "the workload's identity token lacks a claim that is needed",
-        "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp" }
+        "the identity token lacks a claim that is needed",
+        "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp; others what identities[].labels_from_claims names" }
     /// The file with the workload's labels cannot be used.
     LabelsUnreadable { "labels-unreadable", Identity, "28000", 503,
         "the workload's labels cannot be read",

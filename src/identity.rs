@@ -10,9 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Reason;
+use crate::identity::actor::Actor;
 use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
 
+pub mod actor;
+pub mod client;
 pub mod jwks;
 pub mod kubernetes;
 pub mod oidc;
@@ -22,9 +25,9 @@ pub mod token;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Settings {
-    /// A projected service-account token.
+    /// A service-account token of a Kubernetes cluster.
     Kubernetes(kubernetes::Settings),
-    /// A token file of any OpenID provider.
+    /// A token of any OpenID provider.
     Oidc(oidc::Settings),
 }
 
@@ -36,17 +39,61 @@ impl Settings {
             Self::Oidc(settings) => &settings.name,
         }
     }
+
+    /// Whether it says where the workload's own token is. Without, it verifies what clients show.
+    pub fn proves_workload(&self) -> bool {
+        match self {
+            Self::Kubernetes(settings) => settings.token_file.is_some(),
+            Self::Oidc(settings) => settings.token_file.is_some(),
+        }
+    }
+
+    /// The keys of all labels that it may give.
+    pub fn configured_labels(&self) -> impl Iterator<Item = &str> {
+        let from_claims = match self {
+            Self::Kubernetes(_) => None,
+            Self::Oidc(settings) => Some(settings.labels_from_claims.keys()),
+        };
+        self.labels().keys().chain(from_claims.into_iter().flatten()).map(String::as_str)
+    }
+
+    /// Labels that policies select by, as configured.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Kubernetes(settings) => &settings.labels,
+            Self::Oidc(settings) => &settings.labels,
+        }
+    }
 }
+
+/// The label that holds `sub` of an OpenID provider's token.
+pub const SUBJECT_LABEL: &str = "tollhouse.dev/subject";
+/// The label that holds `sub` of the one who acts for that subject, where somebody does.
+pub const ACTOR_LABEL: &str = "tollhouse.dev/actor";
 
 /// The source that the settings describe: the registry of kinds. Nothing is read but certificate authorities.
 ///
 /// # Errors
-/// When the certificate authorities of the issuer cannot be used.
-pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySource>, TlsError> {
+/// When the settings say nowhere where the workload's token is, or cannot be used.
+pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySource>, SettingsError> {
     Ok(match settings {
         Settings::Kubernetes(settings) => Arc::new(kubernetes::Source::new(settings, trust)?),
         Settings::Oidc(settings) => Arc::new(oidc::Source::new(settings, trust)?),
     })
+}
+
+/// Why an identity cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no token of the workload.
+    #[error("says nowhere where the workload's token is (`token_file`)")]
+    NoToken,
+    /// There is a token of the workload, and a client would get that one's labels.
+    #[error("proves the workload itself (`token_file`); clients need an identity of their own, without one")]
+    WorkloadsOwn,
+    /// Its TLS settings cannot be used.
+    #[error("its TLS settings cannot be used")]
+    Tls(#[from] TlsError),
 }
 
 /// A future behind a seam that is chosen by configuration.
@@ -82,6 +129,8 @@ pub struct Principal {
     pub subject: String,
     /// `jti` of the token, where it has one.
     pub token_id: Option<String>,
+    /// Who acts for the subject (`act` of the token): the one that acts now first. Empty where the subject acts itself.
+    pub actors: Vec<Actor>,
     /// Kubernetes namespace, from the verified claims.
     pub namespace: Option<String>,
     /// Kubernetes service account, from the verified claims.
@@ -91,7 +140,7 @@ pub struct Principal {
     /// Pod UID, from the verified claims.
     pub pod_uid: Option<String>,
     /// Labels of the workload that policies select by, in Cilium's `key` form without a source.
-    /// They come from the configuration or the downward API, not from the token.
+    /// They come from the configuration, the downward API, or claims that the configuration names.
     pub labels: BTreeMap<String, String>,
     /// The kind of source that proved it.
     pub proven_by: &'static str,
@@ -146,6 +195,7 @@ mod tests {
             (with("labels", json!({ "app": "dbt" })), true),
             (with("tls", json!({ "mode": "disable" })), true),
             (with("tls", json!({ "mode": "require" })), false),
+            (with("labels_from_claims", json!({ "team": "team" })), false),
             (with("isuer", json!("https://typo.example")), false),
         ] {
             assert_eq!(schema.is_valid(&settings), is_good, "schema: {settings}");

@@ -17,6 +17,7 @@ use crate::document::{Size, Span};
 use crate::drain::{Drain, Stage};
 use crate::fault::{Fault, Reason};
 use crate::gate::Gate;
+use crate::identity;
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::target::Target;
@@ -110,6 +111,12 @@ pub enum Authentication {
         /// The file; read for each login.
         secret_file: PathBuf,
     },
+    /// Whoever shows a valid token as its password (behind TLS, or on loopback or a Unix-domain socket), and each as itself:
+    /// with permissions, credentials and records of its own, never the workload's.
+    Token {
+        /// The identity that verifies the tokens, one without a token of its own.
+        identity: String,
+    },
 }
 
 /// Bounds on what clients may ask for, and what happens at each.
@@ -181,7 +188,7 @@ pub struct Parts {
     /// Which certificates count.
     pub trust: Trust,
     /// Who is calling, and what they log in with.
-    pub credentials: credential::cache::Cache,
+    pub credentials: Credentials,
     /// The kind of exchange, for records.
     pub exchange: &'static str,
     /// Decides and records.
@@ -196,6 +203,19 @@ pub struct Parts {
     pub drain: Drain,
     /// What cancel requests are looked up in.
     pub cancellation: Cancellation,
+}
+
+/// Whose credentials the sessions of a listener log in with.
+pub enum Credentials {
+    /// Those of the workload.
+    OfWorkload(credential::cache::Cache),
+    /// Those of each client.
+    OfClients {
+        /// Verifies what a client shows.
+        verifier: Box<identity::client::Verifier>,
+        /// What is exchanged for it.
+        credentials: credential::clients::Clients,
+    },
 }
 
 /// What cancel requests are looked up in; one for all listeners of a program, since one may come in on any of them.

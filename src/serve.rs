@@ -16,7 +16,10 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Audience};
 use crate::audit::log::{AuditError, AuditLog, Note, Start};
 use crate::config::{Config, Route};
-use crate::credential::{self, chain::ChainError};
+use crate::credential;
+use crate::credential::cache::Cache;
+use crate::credential::chain::ChainError;
+use crate::credential::clients::Clients;
 use crate::dbt::manifest::Manifest;
 use crate::document::Problem;
 use crate::drain::{self, Drain, Stage, Trigger};
@@ -25,7 +28,7 @@ use crate::gate::Gate;
 use crate::http_server;
 use crate::identity;
 use crate::listener::address::Address;
-use crate::listener::{BindError, Cancellation, Listener, Parts};
+use crate::listener::{Authentication, BindError, Cancellation, Credentials, Listener, Parts};
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::tls::{self, TlsError};
@@ -44,8 +47,8 @@ const ANALYSES_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Server {
     config: Config,
     listeners: Vec<Listener>,
-    /// The credentials of each listener, by the name of its target.
-    credentials: Vec<(String, credential::cache::Cache)>,
+    /// The workload's credentials of each listener that uses them, by the name of its target.
+    credentials: Vec<(String, Cache)>,
     admin_sockets: Vec<(TcpListener, Audience)>,
     state: Arc<admin::State>,
     texts: Texts,
@@ -70,6 +73,9 @@ pub enum ServeError {
     /// TLS settings cannot be used.
     #[error("TLS settings cannot be used")]
     Tls(#[from] TlsError),
+    /// An identity cannot be used.
+    #[error("an identity cannot be used")]
+    Identity(#[from] identity::SettingsError),
     /// The steps of a credential do not make a chain.
     #[error("the credential steps cannot be used")]
     Credential(#[from] ChainError),
@@ -131,7 +137,7 @@ impl Server {
         for route in &config.routes {
             let (listener, cache) = shared.listen(&config, route).await?;
             listeners.push(listener);
-            credentials.push((route.target.name.clone(), cache));
+            credentials.extend(cache.map(|cache| (route.target.name.clone(), cache)));
         }
         let mut admin_sockets = Vec::new();
         let admin = &config.file.admin;
@@ -237,10 +243,19 @@ struct Shared {
 }
 
 impl Shared {
-    async fn listen(&self, config: &Config, route: &Route) -> Result<(Listener, credential::cache::Cache), ServeError> {
-        let source = identity::source(&route.identity, config.trust)?;
+    async fn listen(&self, config: &Config, route: &Route) -> Result<(Listener, Option<Cache>), ServeError> {
         let exchange = credential::exchange(&route.credential, &route.role, config.trust)?;
-        let credentials = credential::cache::Cache::new(source, exchange.clone(), Arc::clone(&route.target), Arc::clone(&self.metrics));
+        let (target, metrics) = (Arc::clone(&route.target), Arc::clone(&self.metrics));
+        let (credentials, cache) = match &route.listener.authentication {
+            Authentication::Token { .. } => {
+                let verifier = Box::new(identity::client::Verifier::new(&route.identity, config.trust)?);
+                (Credentials::OfClients { verifier, credentials: Clients::new(exchange.clone(), target, metrics) }, None)
+            }
+            Authentication::Trust | Authentication::Certificate | Authentication::Peer { .. } | Authentication::Scram { .. } => {
+                let cache = Cache::new(identity::source(&route.identity, config.trust)?, exchange.clone(), target, metrics);
+                (Credentials::OfWorkload(cache.clone()), Some(cache))
+            }
+        };
         // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
         let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);
         let parts = Parts {
@@ -253,7 +268,7 @@ impl Shared {
             login_parameters: route.login_parameters.clone(),
             trust: config.trust,
             exchange: exchange.kind(),
-            credentials: credentials.clone(),
+            credentials,
             gate: Arc::clone(&self.gate),
             analyses: Arc::clone(&self.analyses),
             limits: config.file.limits,
@@ -261,7 +276,7 @@ impl Shared {
             drain: self.drain.clone(),
             cancellation: self.cancellation.clone(),
         };
-        Ok((Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?, credentials))
+        Ok((Listener::bind(&route.listener, parts, Arc::clone(&self.connections)).await?, cache))
     }
 }
 
@@ -286,7 +301,7 @@ async fn open_audit(config: &Config, metrics: &Arc<Metrics>) -> Result<AuditLog,
 ///
 /// Nothing depends on its success: a session that comes meanwhile waits for the same exchange, and one that comes after a failure
 /// is told why. Later renewals begin with use alone, so that a sidecar that nobody uses calls nobody.
-async fn prefetch(target: String, credentials: credential::cache::Cache, drain: Drain) {
+async fn prefetch(target: String, credentials: Cache, drain: Drain) {
     tokio::select! {
         () = drain.reached(Stage::Draining) => {}
         made = credentials.get() => if let Err(error) = made {

@@ -21,7 +21,7 @@ use tollhouse::document::{Size, Span};
 use tollhouse::drain::{self, Trigger};
 use tollhouse::gate::Gate;
 use tollhouse::identity::{IdentitySource, Principal, Proof, Proving};
-use tollhouse::listener::{Cancellation, Limits, Listener, Parts};
+use tollhouse::listener::{Cancellation, Credentials, Limits, Listener, Parts};
 use tollhouse::metrics::Metrics;
 use tollhouse::policy::{PolicySet, Source};
 use tollhouse::secret::Secret;
@@ -179,7 +179,7 @@ async fn listen(target: Arc<Target>, gate: Arc<Gate>, metrics: Arc<Metrics>, dra
         methods: vec![Method::None, Method::Password, Method::Md5, Method::ScramSha256],
         login_parameters: BTreeMap::new(),
         trust: Trust::Production,
-        credentials: cache::Cache::new(Arc::new(Known), Arc::new(Known), target, Arc::clone(&metrics)),
+        credentials: Credentials::OfWorkload(cache::Cache::new(Arc::new(Known), Arc::new(Known), target, Arc::clone(&metrics))),
         exchange: "known",
         gate,
         analyses: Arc::new(sql::cache::Cache::new(256, 1024 * 1024)),
@@ -296,6 +296,7 @@ pub(crate) fn principal() -> Principal {
         issuer: "https://issuer.example".to_owned(),
         subject: "system:serviceaccount:demo:dbt".to_owned(),
         token_id: None,
+        actors: Vec::new(),
         namespace: Some("demo".to_owned()),
         service_account: Some("dbt".to_owned()),
         pod: None,

@@ -152,6 +152,8 @@ pub struct Execution {
     pub id: String,
     /// When it was asked for.
     pub time: String,
+    /// Who: the subject, and who acts for it (`agent for ada`). `None` where the records of its session are cut off.
+    pub principal: Option<String>,
     /// `allowed`, `observed` or `denied`.
     pub verdict: String,
     /// The rule that decided, where one did.
@@ -182,6 +184,7 @@ impl Execution {
         Self {
             id: line.id(),
             time: line.time.clone(),
+            principal: None,
             verdict: owned(line.at(["decision", "verdict"])).unwrap_or_default(),
             rule: owned(line.at(["decision", "rule"])),
             reason: line.fields.get("decision").and_then(|it| it.get("denial")?.get("reason")?.as_str()).map(str::to_owned),
@@ -204,21 +207,35 @@ impl Execution {
     }
 }
 
-/// Joins attempts with their outcomes. Holds no more than the attempts in flight.
+/// Joins attempts with their outcomes and sessions. Holds no more than the attempts in flight, and who has each live session.
 #[derive(Default)]
 pub struct Executions {
     running: BTreeMap<String, Execution>,
+    principals: BTreeMap<String, String>,
 }
 
 impl Executions {
     /// Takes one more record and gives the executions that it ends.
     pub fn take(&mut self, line: &Line) -> Vec<Execution> {
         match line.kind.as_str() {
-            "attempt" => {
-                self.running.insert(line.id(), Execution::new(line, "running"));
+            "session" => {
+                self.principals.extend(line.text("session").map(str::to_owned).zip(principal(line)));
                 Vec::new()
             }
-            "denied" => vec![Execution::new(line, "denied")],
+            "session-ended" => {
+                line.text("session").and_then(|session| self.principals.remove(session));
+                Vec::new()
+            }
+            // The sessions of an earlier boot.
+            "opened" => {
+                self.principals.clear();
+                Vec::new()
+            }
+            "attempt" => {
+                self.running.insert(line.id(), self.execution(line, "running"));
+                Vec::new()
+            }
+            "denied" => vec![self.execution(line, "denied")],
             "outcome" => {
                 let mut ended = line.text("attempt").and_then(|attempt| self.running.remove(attempt));
                 if let Some(execution) = &mut ended {
@@ -235,10 +252,24 @@ impl Executions {
         }
     }
 
+    fn execution(&self, line: &Line, status: &str) -> Execution {
+        let principal = line.text("session").and_then(|session| self.principals.get(session)).cloned();
+        Execution { principal, ..Execution::new(line, status) }
+    }
+
     /// Those that have not ended.
     pub fn running(self) -> impl Iterator<Item = Execution> {
         self.running.into_values()
     }
+}
+
+/// Who has a session, in one line.
+fn principal(session: &Line) -> Option<String> {
+    let subject = session.at(["principal", "subject"])?;
+    let actors = session.fields.get("principal")?.get("actors").and_then(Value::as_array).into_iter().flatten();
+    let mut acting: Vec<&str> = actors.filter_map(|actor| actor.get("subject")?.as_str()).collect();
+    acting.push(subject);
+    Some(acting.join(" for "))
 }
 
 /// Everything that belongs to one record.

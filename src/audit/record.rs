@@ -15,6 +15,7 @@ use time::macros::format_description;
 use super::frame::{hex, sha256};
 use super::{ClientFacts, ClientProcess, SessionFacts};
 use crate::identity::Principal;
+use crate::identity::actor::Actor;
 use crate::target::Target;
 
 pub(super) mod attempt;
@@ -281,6 +282,9 @@ struct PrincipalFields<'a> {
     subject: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
+    /// Who acts for the subject, the one that acts now first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actors: Vec<ActorFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -302,6 +306,7 @@ impl<'a> PrincipalFields<'a> {
             issuer: &principal.issuer,
             subject: &principal.subject,
             token_id: principal.token_id.as_deref(),
+            actors: principal.actors.iter().map(|Actor { issuer, subject }| ActorFields { issuer: issuer.as_deref(), subject }).collect(),
             namespace: principal.namespace.as_deref(),
             service_account: principal.service_account.as_deref(),
             pod: principal.pod.as_deref(),
@@ -311,6 +316,13 @@ impl<'a> PrincipalFields<'a> {
             expires_at: rfc3339(principal.expires_at),
         }
     }
+}
+
+#[derive(Serialize)]
+struct ActorFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    subject: &'a str,
 }
 
 #[derive(Serialize)]

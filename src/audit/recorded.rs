@@ -20,6 +20,7 @@ use super::read::{Line, Lines, ReadError};
 use crate::dbt::manifest::verify::Standing;
 use crate::dbt::{Attribution, Claim};
 use crate::identity::Principal;
+use crate::identity::actor::Actor;
 use crate::policy::{AccessRequest, RuleRef, Verdict};
 use crate::sql::Effect;
 use crate::target::{Opening, Target};
@@ -235,12 +236,20 @@ struct PrincipalLine {
     issuer: String,
     subject: String,
     token_id: Option<String>,
+    #[serde(default)]
+    actors: Vec<ActorLine>,
     namespace: Option<String>,
     service_account: Option<String>,
     pod: Option<String>,
     pod_uid: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ActorLine {
+    issuer: Option<String>,
+    subject: String,
 }
 
 #[derive(Deserialize)]
@@ -254,12 +263,25 @@ struct TargetLine {
 
 impl SessionLine {
     fn into_record(self, kind: &'static str, opening: Opening) -> SessionRecord {
-        let PrincipalLine { issuer, subject, token_id, namespace, service_account, pod, pod_uid, labels } = self.principal;
+        let PrincipalLine { issuer, subject, token_id, actors, namespace, service_account, pod, pod_uid, labels } = self.principal;
+        let actors = actors.into_iter().map(|ActorLine { issuer, subject }| Actor { issuer, subject }).collect();
         // How it was proven, and until when, decides nothing.
         let (proven_by, expires_at) = ("audit", SystemTime::UNIX_EPOCH);
         let TargetLine { name, kind: _, host, port, opening: _ } = self.target;
         SessionRecord {
-            principal: Principal { issuer, subject, token_id, namespace, service_account, pod, pod_uid, labels, proven_by, expires_at },
+            principal: Principal {
+                issuer,
+                subject,
+                token_id,
+                actors,
+                namespace,
+                service_account,
+                pod,
+                pod_uid,
+                labels,
+                proven_by,
+                expires_at,
+            },
             target: Target { name, kind, host, port, opening },
             database: self.database,
             role: self.role,

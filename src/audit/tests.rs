@@ -110,6 +110,7 @@ fn session(id: &str) -> SessionFacts {
             issuer: "https://issuer.example".into(),
             subject: "system:serviceaccount:shop:dbt".into(),
             token_id: Some("jti".into()),
+            actors: Vec::new(),
             namespace: Some("shop".into()),
             service_account: Some("dbt".into()),
             pod: Some("dbt-0".into()),

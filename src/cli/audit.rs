@@ -226,10 +226,10 @@ impl TailArgs {
     }
 }
 
-const HEADINGS: [&str; 9] = ["TIME", "RECORD", "DECISION", "STATUS", "ROWS", "MS", "VERB", "DBT", "TABLES"];
+const HEADINGS: [&str; 10] = ["TIME", "RECORD", "DECISION", "STATUS", "ROWS", "MS", "VERB", "PRINCIPAL", "DBT", "TABLES"];
 
 /// One execution in columns. What a client wrote is printed without control characters.
-fn row(execution: &Execution) -> [String; 9] {
+fn row(execution: &Execution) -> [String; 10] {
     let seconds = execution.time.get(..19).unwrap_or(&execution.time);
     let status = match (&execution.reason, &execution.sqlstate) {
         (Some(reason), _) => reason.clone(),
@@ -244,14 +244,16 @@ fn row(execution: &Execution) -> [String; 9] {
         execution.rows.map_or("-".into(), |rows| rows.to_string()),
         execution.duration_us.map_or("-".into(), |us| format!("{}.{}", us / 1000, us % 1000 / 100)),
         or_dash(execution.verbs.join("; ")),
+        or_dash(visible(execution.principal.as_deref().unwrap_or_default())),
         or_dash(visible(execution.dbt.as_deref().unwrap_or_default())),
         or_dash(visible(&execution.tables.join(" "))),
     ]
 }
 
-fn write_row(out: &mut impl Write, cells: &[&str; 9]) -> io::Result<()> {
-    let [time, id, verdict, status, rows, ms, verb, dbt, tables] = cells;
-    writeln!(out, "{time:<19}  {id:<14} {verdict:<10} {status:<16} {rows:>8} {ms:>9}  {verb:<16} {dbt:<32} {tables}")
+fn write_row(out: &mut impl Write, cells: &[&str; 10]) -> io::Result<()> {
+    let [time, id, verdict, status, rows, ms, verb, principal, dbt, tables] = cells;
+    write!(out, "{time:<19}  {id:<14} {verdict:<10} {status:<16} {rows:>8} {ms:>9}  {verb:<16} {principal:<40} ")?;
+    writeln!(out, "{dbt:<32} {tables}")
 }
 
 fn or_dash(text: String) -> String {
@@ -380,7 +382,7 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         let cells: Vec<&str> = lines[1].split_whitespace().skip(2).collect();
         assert_eq!(cells[..4], [id.as_str(), "allowed", "completed", "7"]);
-        assert_eq!(cells[5..], ["SELECT", "model.shop.orders", "shop.public.orders"]);
+        assert_eq!(cells[5..], ["SELECT", "system:serviceaccount:shop:dbt", "model.shop.orders", "shop.public.orders"]);
         assert_eq!(run(&fixture, &["tail", "-n", "1", "--format", "json"]).1.lines().count(), 1);
     }
 

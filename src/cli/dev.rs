@@ -21,7 +21,7 @@ use crate::document::Span;
 ///
 /// The directory then holds: `ca.crt` (what to trust for the servers), `client-ca.crt` (PostgreSQL's ssl_ca_file),
 /// `warehouse/server.{crt,key}` (for a PostgreSQL with TLS), `token/token` (the projected token, kept fresh),
-/// `scram-secret` (a random password), and `ready` (the addresses as NAME=value lines, written last).
+/// `scram-secret` (a random password), `clients/NAME` (a token for each client), and `ready` (the addresses as NAME=value lines, written last).
 #[derive(Debug, clap::Args)]
 pub(super) struct Command {
     /// Where certificates, keys and the token file go; made with mode 0700.
@@ -42,6 +42,9 @@ pub(super) struct Command {
     /// The warehouse role that the workload gets certificates for.
     #[arg(long, default_value = "dbt_runner")]
     role: String,
+    /// Subject of a client, such as a person or a job, that gets a token of its own in `clients/NAME`; may be given more than once.
+    #[arg(long = "client", value_name = "NAME", value_parser = parse_file_name)]
+    clients: Vec<String>,
     /// Life of the projected token; it is replaced at 80 % of it, as the kubelet does.
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = parse_span)]
     token_lifetime: Span,
@@ -79,6 +82,7 @@ impl Command {
             namespace: self.namespace,
             service_account: self.service_account,
             role: self.role,
+            clients: self.clients,
             token_lifetime: self.token_lifetime.0,
             rotate: self.rotate.0,
         }
@@ -103,6 +107,12 @@ const SPAN_MIN: Span = Span::seconds(2);
 fn parse_span(text: &str) -> Result<Span, String> {
     let span = Span::deserialize(text.into_deserializer()).map_err(|error: serde::de::value::Error| error.to_string())?;
     if span.0 < SPAN_MIN.0 { Err(format!("expected at least {SPAN_MIN}")) } else { Ok(span) }
+}
+
+/// The subject is the name of its token's file.
+fn parse_file_name(text: &str) -> Result<String, String> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_@".contains(&byte));
+    if is_plain { Ok(text.to_owned()) } else { Err("expected letters, digits, `-`, `_` and `@`".to_owned()) }
 }
 
 #[cfg(test)]

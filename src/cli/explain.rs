@@ -1,6 +1,5 @@
 //! `tollhouse explain`: what would be decided about a statement, and why.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +14,7 @@ use crate::audit::recorded::{self, Recorded, RecordedExecution};
 use crate::config::{Config, Route};
 use crate::dbt::manifest::verify::{Asked, Standing};
 use crate::dbt::{self, Claim};
-use crate::identity::{self, Principal};
+use crate::identity::Principal;
 use crate::policy::explain::Explanation;
 use crate::policy::{AccessRequest, PolicySet};
 use crate::serve::manifest;
@@ -124,18 +123,16 @@ impl Command {
     }
 
     fn principal(&self, route: &Route) -> anyhow::Result<Principal> {
-        let (issuer, mut labels): (_, BTreeMap<String, String>) = match &route.identity {
-            identity::Settings::Kubernetes(settings) => (settings.issuer.to_string(), settings.labels.clone()),
-            identity::Settings::Oidc(settings) => (settings.issuer.to_string(), settings.labels.clone()),
-        };
+        let mut labels = route.identity.labels().clone();
         for label in &self.labels {
             let (key, value) = label.split_once('=').context("a label is KEY=VALUE")?;
             labels.insert(key.to_owned(), value.to_owned());
         }
         Ok(Principal {
-            issuer,
+            issuer: "explain".to_owned(),
             subject: format!("system:serviceaccount:{}:{}", self.namespace, self.service_account),
             token_id: None,
+            actors: Vec::new(),
             namespace: Some(self.namespace.clone()),
             service_account: Some(self.service_account.clone()),
             pod: None,

@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 
 use super::{Config, File, Route, TargetFile};
 use crate::document::{Problem, nearest};
+use crate::identity::{ACTOR_LABEL, SUBJECT_LABEL, SettingsError};
 use crate::listener::{Authentication, Settings as Listener, TlsMode};
 use crate::target::{Opening, Target};
 use crate::tls::{Acceptor, Client, Demands, Mode, Trust};
@@ -100,8 +101,19 @@ impl Check<'_> {
 
     fn identities(&mut self) {
         for (index, settings) in self.file.identities.iter().enumerate() {
-            if let Err(error) = identity::source(settings, self.trust) {
-                self.problem(format!("identities[{index}].tls"), chain(&error));
+            let place = format!("identities[{index}]");
+            let made = if settings.proves_workload() {
+                identity::source(settings, self.trust).map(|_| ())
+            } else {
+                identity::client::Verifier::new(settings, self.trust).map(|_| ())
+            };
+            match made {
+                Ok(()) => {}
+                Err(SettingsError::Tls(error)) => self.problem(format!("{place}.tls"), chain(&error)),
+                Err(error @ (SettingsError::NoToken | SettingsError::WorkloadsOwn)) => self.problem(place.as_str(), chain(&error)),
+            }
+            for label in settings.configured_labels().filter(|label| [SUBJECT_LABEL, ACTOR_LABEL].contains(label)) {
+                self.problem(place.as_str(), format!("the label `{label}` comes from the token alone"));
             }
         }
     }
@@ -133,17 +145,39 @@ impl Check<'_> {
         if let Err(error) = credential::exchange(&target.credential, &target.role, self.trust) {
             self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
         }
-        match &target.identity {
-            Some(name) if !self.file.identities.iter().any(|identity| identity.name() == name) => {
-                let words = self.file.identities.iter().map(identity::Settings::name);
-                self.problem(format!("{place}.identity"), unknown("identity", name, words));
-            }
-            None if self.file.identities.len() > 1 => {
-                self.problem(format!("{place}.identity"), "must say which, because there are several identities");
-            }
-            Some(_) | None => {}
-        }
+        self.workload(&place, target);
         found
+    }
+
+    /// A target needs an identity of the workload unless each of its listeners takes the clients' own.
+    fn workload(&mut self, place: &str, target: &TargetFile) {
+        let place = format!("{place}.identity");
+        let is_needed = self
+            .file
+            .listeners
+            .iter()
+            .any(|listener| listener.target == target.name && client_identity(&listener.authentication).is_none());
+        let candidates = self.file.identities.iter().filter(|identity| identity.proves_workload()).count();
+        match &target.identity {
+            Some(name) => {
+                self.identity(&place, name, identity::Settings::proves_workload, "proves nothing of the workload: it has no token")
+            }
+            None if is_needed && candidates > 1 => self.problem(place, "must say which, because there are several identities"),
+            None if is_needed && candidates == 0 => self.problem(place, "there is no identity with a token of the workload"),
+            None => {}
+        }
+    }
+
+    /// Whether a name is that of an identity, and of one that `fits`.
+    fn identity(&mut self, place: &str, name: &str, fits: fn(&identity::Settings) -> bool, unfit: &str) {
+        match self.file.identities.iter().find(|identity| identity.name() == name) {
+            Some(found) if !fits(found) => self.problem(place, format!("`{name}` {unfit}")),
+            Some(_) => {}
+            None => {
+                let words = self.file.identities.iter().map(identity::Settings::name);
+                self.problem(place, unknown("identity", name, words));
+            }
+        }
     }
 
     fn methods(&mut self, place: &str, kind: &Kind, methods: &[Method]) {
@@ -186,6 +220,11 @@ impl Check<'_> {
         if let Some(message) = misplaced(listener) {
             self.problem(format!("{place}.authentication"), message);
         }
+        if let Some(name) = client_identity(&listener.authentication) {
+            let place = format!("{place}.authentication.identity");
+            let unfit = "has a token of the workload, whose labels a client must not get; name one without";
+            self.identity(&place, name, |identity| !identity.proves_workload(), unfit);
+        }
         let Some(tls) = &listener.tls else { return };
         if listener.address.tcp().is_none() {
             self.problem(
@@ -201,9 +240,9 @@ impl Check<'_> {
 
     fn route(&self, listener: &Listener, target: &TargetFile, kind: &'static Kind) -> Option<Route> {
         let mut identities = self.file.identities.iter();
-        let identity = match &target.identity {
+        let identity = match client_identity(&listener.authentication).or(target.identity.as_deref()) {
             Some(name) => identities.find(|identity| identity.name() == name)?,
-            None => identities.next()?,
+            None => identities.find(|identity| identity.proves_workload())?,
         };
         Some(Route {
             listener: listener.clone(),
@@ -236,7 +275,8 @@ fn methods_of(kind: &Kind) -> &'static [Method] {
 
 /// Why a listener's way to let clients in does not go with its address or TLS.
 fn misplaced(listener: &Listener) -> Option<&'static str> {
-    let demands_certificates = listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Require && tls.client_ca.is_some());
+    let demands_tls = listener.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Require);
+    let demands_certificates = demands_tls && listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     match &listener.authentication {
         Authentication::Trust if !listener.address.is_local() => {
             Some("`trust` lets everybody in who reaches the address, so it must be a loopback address or a Unix-domain socket; use `scram`")
@@ -244,6 +284,21 @@ fn misplaced(listener: &Listener) -> Option<&'static str> {
         Authentication::Certificate if !demands_certificates => Some("`certificate` needs `tls` with `mode: require` and `client_ca`"),
         Authentication::Peer { .. } if listener.address.tcp().is_some() => Some("`peer` needs a Unix-domain socket as the address"),
         Authentication::Peer { uids } if uids.is_empty() => Some("`peer` with no `uids` would let nobody in"),
+        Authentication::Token { .. } if !listener.address.is_local() && !demands_tls => {
+            Some("`token` shows the token in clear, so it needs `tls` with `mode: require`, a loopback address or a Unix-domain socket")
+        }
+        Authentication::Trust
+        | Authentication::Certificate
+        | Authentication::Peer { .. }
+        | Authentication::Scram { .. }
+        | Authentication::Token { .. } => None,
+    }
+}
+
+/// The identity that verifies the clients' own tokens, where they have to show some.
+fn client_identity(authentication: &Authentication) -> Option<&str> {
+    match authentication {
+        Authentication::Token { identity } => Some(identity),
         Authentication::Trust | Authentication::Certificate | Authentication::Peer { .. } | Authentication::Scram { .. } => None,
     }
 }

@@ -1,6 +1,7 @@
 //! One credential for one target: exchanged once for everybody who waits, renewed before it ends, kept through outages.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,6 +42,8 @@ pub struct Lease {
     pub principal: Arc<Principal>,
     /// What the login uses.
     pub credential: Arc<Credential>,
+    /// Whether its first use is on record.
+    pub recorded: Arc<AtomicBool>,
 }
 
 impl Lease {
@@ -211,7 +214,7 @@ impl Shared {
             self.metrics.exchange_steps_total.with_label_values(&[report.step.kind, report.outcome()]).inc();
         };
         let credential = self.exchange.exchange(proof, &self.target, &count).await?;
-        Ok(Lease { principal: Arc::clone(&proof.principal), credential: Arc::new(credential) })
+        Ok(Lease { principal: Arc::clone(&proof.principal), credential: Arc::new(credential), recorded: Arc::default() })
     }
 
     fn land(&self, result: &Result<Lease, Failure>) {

@@ -102,7 +102,7 @@ impl Cluster {
     pub fn verifier_settings(&self, tls: &ClientSettings) -> Result<kubernetes::Settings, DevError> {
         Ok(kubernetes::Settings {
             name: "dev".to_owned(),
-            token_file: self.volume.join("token"),
+            token_file: Some(self.volume.join("token")),
             issuer: Endpoint::parse(self.issuer.url())?,
             audience: WORKLOAD_AUDIENCE.to_owned(),
             algorithms: Algorithm::usual(),

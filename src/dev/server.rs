@@ -25,9 +25,9 @@ pub struct Site {
     pub token_endpoint: TokenEndpoint,
     /// The authority of client certificates.
     pub authority: Authority,
-    /// The one subject that gets certificates.
-    pub subject: String,
-    /// The one name that it gets them for.
+    /// The subjects that get certificates.
+    pub subjects: Vec<String>,
+    /// The one name that they get them for.
     pub role: String,
 }
 
@@ -90,7 +90,7 @@ async fn sign(site: &Site, body: &[u8]) -> Answer {
         return problem(StatusCode::BAD_REQUEST, "the request cannot be read");
     };
     match site.token_endpoint.subject_of(&Secret::new(request.ott)).await {
-        Ok(subject) if subject == site.subject => {}
+        Ok(subject) if site.subjects.contains(&subject) => {}
         Ok(_) => return problem(StatusCode::FORBIDDEN, "the subject gets no certificates"),
         Err(error) if error.reason == Reason::IssuerUnreachable => {
             return problem(StatusCode::INTERNAL_SERVER_ERROR, "the token could not be verified");

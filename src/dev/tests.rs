@@ -45,6 +45,7 @@ impl Rig {
             issuer: self.stand.cluster().issuer().url().to_owned(),
             subject: self.stand.cluster().subject(),
             token_id: None,
+            actors: Vec::new(),
             namespace: None,
             service_account: None,
             pod: None,
@@ -65,6 +66,7 @@ fn settings(directory: &TempDir) -> Settings {
         namespace: "demo".to_owned(),
         service_account: "dbt-runner".to_owned(),
         role: "dbt_runner".to_owned(),
+        clients: vec!["ada".to_owned()],
         token_lifetime: Duration::from_secs(600),
         rotate: Duration::from_secs(600),
     }

@@ -1,6 +1,8 @@
-//! A token endpoint that exchanges the cluster's tokens for its own (RFC 8693), and an OpenID provider around it.
+//! A token endpoint that exchanges the cluster's and its own clients' tokens for access tokens (RFC 8693), and an OpenID provider
+//! around it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openidconnect::url::form_urlencoded;
@@ -10,7 +12,7 @@ use crate::credential::oauth::token_exchange::{ACCESS_TOKEN_TYPE, GRANT_TYPE, JW
 use crate::dev::cluster::unix_seconds;
 use crate::dev::directory::random_text;
 use crate::dev::issuer::Issuer;
-use crate::dev::{AUTHORITY_AUDIENCE, DevError};
+use crate::dev::{AUTHORITY_AUDIENCE, CLIENT_AUDIENCE, DevError};
 use crate::document::Span;
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
@@ -30,8 +32,9 @@ const PACE: Pace = Pace { refetch: Duration::from_millis(100), retry: Duration::
 /// A token endpoint.
 #[derive(Debug)]
 pub struct TokenEndpoint {
-    issuer: Issuer,
+    issuer: Arc<Issuer>,
     subjects: kubernetes::Verifier,
+    clients: oidc::Verifier,
     own: oidc::Verifier,
 }
 
@@ -64,20 +67,23 @@ impl Refusal {
 }
 
 impl TokenEndpoint {
-    pub(super) fn new(issuer: Issuer, subjects: kubernetes::Settings, tls: &ClientSettings) -> Result<Self, DevError> {
+    pub(super) fn new(issuer: Arc<Issuer>, subjects: kubernetes::Settings, tls: &ClientSettings) -> Result<Self, DevError> {
         let own = oidc::Settings {
             name: "dev".to_owned(),
-            token_file: subjects.token_file.clone(),
+            token_file: None,
             issuer: Endpoint::parse(issuer.url())?,
             audience: AUTHORITY_AUDIENCE.to_owned(),
             algorithms: Algorithm::usual(),
             jwks_uri: None,
             tls: tls.clone(),
             labels: std::collections::BTreeMap::new(),
+            labels_from_claims: std::collections::BTreeMap::new(),
             leeway: Span::seconds(30),
         };
+        let clients = oidc::Settings { audience: CLIENT_AUDIENCE.to_owned(), ..own.clone() };
         Ok(Self {
             issuer,
+            clients: oidc::Verifier::new(&clients, Trust::Development, PACE)?,
             subjects: kubernetes::Verifier::new(&subjects, Trust::Development, PACE)?,
             own: oidc::Verifier::new(&own, Trust::Development, PACE)?,
         })
@@ -118,10 +124,14 @@ impl TokenEndpoint {
             return Err(Refusal::InvalidRequest);
         }
         let audience = field("audience").filter(|audience| AUDIENCES.contains(audience)).ok_or(Refusal::InvalidTarget)?;
-        let principal = self
-            .subjects
-            .verify(&subject_token)
-            .await
+        let principal = match self.subjects.verify(&subject_token).await {
+            // The first check that tells the two apart: the cluster signs with another algorithm or key.
+            Err(error) if matches!(error.reason, Reason::TokenUnknownKey | Reason::TokenAlgorithm | Reason::TokenWrongIssuer) => {
+                self.clients.verify(&subject_token).await
+            }
+            verified => verified,
+        };
+        let principal = principal
             .map_err(|error| if error.reason == Reason::IssuerUnreachable { Refusal::ServerError } else { Refusal::InvalidGrant })?;
         self.accept(&principal, audience).map_err(|_| Refusal::ServerError)
     }

@@ -1,4 +1,4 @@
-//! Proves the workload by its projected service-account token.
+//! Service-account tokens of a Kubernetes cluster: the workload's own, projected one, and those that clients show.
 //!
 //! Claims: <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>.
 
@@ -15,18 +15,20 @@ use crate::fetch::Fetch;
 use crate::fetch::endpoint::Endpoint;
 use crate::identity::jwks::{Keys, Pace, Place};
 use crate::identity::token::{Algorithm, Expectation, NumericDate, time_of};
-use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving};
+use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving, SettingsError};
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, TlsError, Trust};
 
-/// A projected service-account token and the API server behind it.
+/// Service-account tokens and the API server behind them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The name that other parts of the configuration use.
     pub name: String,
-    /// The projected token. It is read again at each exchange, so the kubelet's rotation is seen.
-    pub token_file: PathBuf,
+    /// The workload's projected token. It is read again at each exchange, so the kubelet's rotation is seen. Absent where the
+    /// tokens are those that clients show.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
     /// `iss` of the cluster's tokens, to the last slash.
     pub issuer: Endpoint,
     /// The audience that the token is projected for.
@@ -65,7 +67,6 @@ pub(super) fn leeway_default() -> Span {
 #[derive(Debug)]
 pub struct Source {
     token_file: PathBuf,
-    labels: BTreeMap<String, String>,
     labels_file: Option<PathBuf>,
     verifier: Verifier,
 }
@@ -74,11 +75,10 @@ impl Source {
     /// The source that the settings describe.
     ///
     /// # Errors
-    /// When the certificate authorities cannot be used.
-    pub fn new(settings: &Settings, trust: Trust) -> Result<Self, TlsError> {
+    /// When there is no `token_file`, or the certificate authorities cannot be used.
+    pub fn new(settings: &Settings, trust: Trust) -> Result<Self, SettingsError> {
         Ok(Self {
-            token_file: settings.token_file.clone(),
-            labels: settings.labels.clone(),
+            token_file: settings.token_file.clone().ok_or(SettingsError::NoToken)?,
             labels_file: settings.labels_file.clone(),
             verifier: Verifier::new(settings, trust, Pace::USUAL)?,
         })
@@ -88,9 +88,9 @@ impl Source {
         let token = Secret::read(&self.token_file).await.map_err(|error| IdentityError::new(Reason::TokenUnreadable, error))?;
         let mut principal = self.verifier.verify(&token).await?;
         if let Some(path) = &self.labels_file {
-            principal.labels = read_labels(path).await?;
+            let configured = std::mem::replace(&mut principal.labels, read_labels(path).await?);
+            principal.labels.extend(configured);
         }
-        principal.labels.extend(self.labels.clone());
         Ok(Proof { principal: Arc::new(principal), token })
     }
 }
@@ -112,6 +112,7 @@ const KIND: &str = "kubernetes";
 pub struct Verifier {
     expectation: Expectation,
     keys: Keys,
+    labels: BTreeMap<String, String>,
 }
 
 impl Verifier {
@@ -128,17 +129,18 @@ impl Verifier {
         };
         let fetch = Fetch::new(&settings.tls, trust)?;
         let keys = Keys::new(fetch, place(settings), settings.bearer_token_file.clone(), pace);
-        Ok(Self { expectation, keys })
+        Ok(Self { expectation, keys, labels: settings.labels.clone() })
     }
 
-    /// Who the token speaks for, without labels.
+    /// Who the token speaks for, with the configured labels.
     ///
     /// # Errors
     /// The first check that fails. Cancel safe.
     pub async fn verify(&self, token: &Secret<String>) -> Result<Principal, IdentityError> {
         let header = self.expectation.header(token)?;
         let key = self.keys.find(&header).await?;
-        principal(self.expectation.verify(token, &header, &key)?)
+        let principal = principal(self.expectation.verify(token, &header, &key)?)?;
+        Ok(Principal { labels: self.labels.clone(), ..principal })
     }
 }
 
@@ -187,6 +189,7 @@ fn principal(claims: Claims) -> Result<Principal, IdentityError> {
         issuer: claims.iss,
         subject: claims.sub,
         token_id: claims.jti,
+        actors: Vec::new(),
         namespace: Some(namespace),
         service_account: Some(serviceaccount.name),
         pod,

@@ -1,8 +1,8 @@
 //! The PostgreSQL door: from an accepted socket to a session that the gate watches.
 //!
 //! The life of a connection, top to bottom: [`startup`] settles encryption and reads what the client wants,
-//! [`authentication`] lets the client in, the credential cache says who it is and logs in [`upstream`], and
-//! [`session`] relays until the end.
+//! [`entry`] lets the client in and says who it is, its credential logs in [`upstream`], and [`session`] relays until the
+//! end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,7 @@ mod authentication;
 mod bearer;
 mod cancel;
 mod digest;
+mod entry;
 mod flow;
 mod from_client;
 mod from_server;
@@ -42,8 +43,8 @@ mod statement;
 mod upstream;
 mod wire;
 
-use self::authentication::Authentication;
 use self::cancel::{Key, Owner, Registered, Sessions};
+use self::entry::Entry;
 use self::flow::Flow;
 use self::message::{Severity, write_error};
 use self::parameters::Asked;
@@ -62,13 +63,11 @@ pub(super) struct Door {
     role: String,
     flavor: Flavor,
     encryption: Encryption,
-    authentication: Authentication,
-    credentials: credential::cache::Cache,
+    entry: Entry,
     exchange: &'static str,
     upstream: Arc<Upstream>,
     sessions: Arc<Sessions>,
     around: Surroundings,
-    last_credential: std::sync::Mutex<String>,
 }
 
 /// What is known of a connection that got no session.
@@ -104,14 +103,8 @@ impl Door {
             role: parts.role,
             flavor,
             encryption,
-            authentication: match &settings.authentication {
-                super::Authentication::Trust => Authentication::Trust,
-                super::Authentication::Certificate => Authentication::Certificate,
-                super::Authentication::Peer { uids } => Authentication::Peer(uids.clone()),
-                super::Authentication::Scram { secret_file } => Authentication::Scram(secret_file.clone()),
-            },
+            entry: Entry::new(&settings.authentication, parts.credentials)?,
             exchange: parts.exchange,
-            credentials: parts.credentials,
             upstream: Arc::new(Upstream {
                 target: parts.target,
                 tls: parts.tls,
@@ -131,7 +124,6 @@ impl Door {
                 drain: parts.drain,
                 cancel_on_disconnect: settings.cancel_on_disconnect,
             },
-            last_credential: std::sync::Mutex::default(),
         })
     }
 
@@ -220,10 +212,8 @@ impl Door {
 
     /// Everything between the startup message and the first ReadyForQuery.
     async fn begin(&self, startup: &Startup, wire: &mut Wire, client: &ClientFacts, refused: &mut Refused) -> Result<Begun, Fault> {
-        let limit = self.around.limits.handshake_timeout.0;
-        timeout(limit, authentication::authenticate(wire, &self.authentication, client))
-            .await
-            .map_err(|_| Fault::new(Reason::HandshakeTimeout).about("limits.handshake_timeout"))??;
+        let admitted_client = self.entry.admit(wire, client, self.around.limits.handshake_timeout.0).await?;
+        refused.principal.clone_from(&admitted_client.principal);
         let database = match &startup.database {
             Some(database) => database.clone(),
             None if self.flavor.database_defaults_to_user => startup.user.clone(),
@@ -231,7 +221,7 @@ impl Door {
         };
         let passed_on = parameters::passed_on(&startup.parameters, &self.flavor);
         let asked = parameters::read(&passed_on, self.around.dialect, &self.flavor)?;
-        let lease = self.credentials.get().await.map_err(Fault::from)?;
+        let lease = admitted_client.lease().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
         self.note_exchange(&lease).await?;
         // A credential that is somebody's own can be used for nobody else.
@@ -282,12 +272,8 @@ impl Door {
 
     /// Records a credential when it is first used.
     async fn note_exchange(&self, lease: &credential::cache::Lease) -> Result<(), Fault> {
-        {
-            let mut last = self.last_credential.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if *last == lease.credential.id {
-                return Ok(());
-            }
-            last.clone_from(&lease.credential.id);
+        if lease.recorded.swap(true, Ordering::AcqRel) {
+            return Ok(());
         }
         let note = Note::CredentialExchanged {
             exchange: self.exchange,
@@ -296,8 +282,11 @@ impl Door {
             target: &self.upstream.target,
             principal: &lease.principal,
         };
-        self.audit().note(note).await?;
-        Ok(())
+        let noted = self.audit().note(note).await;
+        if noted.is_err() {
+            lease.recorded.store(false, Ordering::Release);
+        }
+        Ok(noted.map(|_| ())?)
     }
 
     /// Whether policy lets the principal connect at all, and with these parameters.

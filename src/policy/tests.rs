@@ -99,6 +99,7 @@ impl Workload {
                 account.as_deref().unwrap_or_default()
             ),
             token_id: None,
+            actors: Vec::new(),
             namespace,
             service_account: account,
             pod: None,

@@ -8,6 +8,7 @@ mod attack;
 mod audit_disk;
 mod cancel;
 mod cilium;
+mod clients;
 mod direct_tls;
 mod drain;
 mod fuzz_corpus;

@@ -53,6 +53,7 @@ impl IdentitySource for Script {
                 issuer: "https://issuer".to_owned(),
                 subject: "workload".to_owned(),
                 token_id: None,
+                actors: Vec::new(),
                 namespace: None,
                 service_account: None,
                 pod: None,

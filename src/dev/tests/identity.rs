@@ -15,7 +15,7 @@ use crate::fetch::endpoint::Endpoint;
 use crate::identity::jwks::Pace;
 use crate::identity::kubernetes::{Settings, Source, Verifier};
 use crate::identity::token::Algorithm;
-use crate::identity::{IdentityError, IdentitySource, Principal, oidc};
+use crate::identity::{IdentityError, IdentitySource, Principal, SettingsError, oidc};
 use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
 
@@ -222,7 +222,7 @@ async fn a_rotated_key_and_a_swapped_token_file_are_seen_without_a_restart() {
 async fn a_development_authority_is_not_trusted_in_production() {
     let rig = Rig::start().await;
     let refused = Source::new(&rig.identity(), Trust::Production);
-    assert!(matches!(refused, Err(TlsError::NotForProduction { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(SettingsError::Tls(TlsError::NotForProduction { .. }))), "{refused:?}");
 }
 
 #[tokio::test]

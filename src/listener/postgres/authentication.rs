@@ -13,6 +13,7 @@ use super::startup::Wire;
 use super::wire::WireError;
 use crate::audit::ClientFacts;
 use crate::fault::{Fault, Reason};
+use crate::identity::client::TOKEN_BYTES_MAX;
 use crate::secret::Secret;
 
 /// Longest SASL message that is read.
@@ -46,6 +47,24 @@ pub(super) async fn authenticate(wire: &mut Wire, authentication: &Authenticatio
         },
         Authentication::Scram(file) => scram_by(wire, file).await,
     }
+}
+
+/// Asks for the password, which has to be a token, and does not look at it. A client that may not show one in clear is not asked.
+///
+/// # Errors
+/// `TlsRequired`, `ClientAuthentication`, or the client breaks the protocol or is gone.
+pub(super) async fn token(wire: &mut Wire) -> Result<Secret<String>, Fault> {
+    if !wire.from.is_encrypted() && !wire.from.is_local() {
+        return Err(Fault::new(Reason::TlsRequired).about("a token in clear"));
+    }
+    send(wire, 3, |_| {}).await?;
+    // Its body is the password and a zero byte (section 54.7, PasswordMessage).
+    let message = wire.message(TOKEN_BYTES_MAX + 1).await.map_err(WireError::by_client)?;
+    if message.kind != b'p' {
+        return Err(Fault::new(Reason::ProtocolViolation).about("a message other than the password during login"));
+    }
+    let token = Fields(message.body()).string().and_then(|token| std::str::from_utf8(token).ok());
+    token.map(|token| Secret::from(token.trim())).ok_or_else(|| failed().about("the password is no text"))
 }
 
 async fn scram_by(wire: &mut Wire, file: &Path) -> Result<(), Fault> {

@@ -57,7 +57,9 @@ pub(super) struct Owner {
 impl Owner {
     /// Whether what one of them may do to its own session, the other may do to it as well.
     fn is_same(&self, other: &Self) -> bool {
-        let principal = (&self.principal.issuer, &self.principal.subject) == (&other.principal.issuer, &other.principal.subject);
+        // Who acts for somebody is somebody else: neither may end the other's sessions.
+        let Principal { issuer, subject, actors, .. } = &*self.principal;
+        let principal = (issuer, subject, actors) == (&other.principal.issuer, &other.principal.subject, &other.principal.actors);
         let server = self.server.is_some() && self.server == other.server;
         principal && server && self.upstream.target.name == other.upstream.target.name
     }
@@ -148,6 +150,7 @@ mod tests {
 
     use super::{Key, Owner, Sessions};
     use crate::identity::Principal;
+    use crate::identity::actor::Actor;
     use crate::listener::postgres::upstream::Upstream;
     use crate::sql::{Dialect, Effect, Limits, Signals, analyze};
     use crate::target::{Opening, Target};
@@ -162,6 +165,7 @@ mod tests {
                 issuer: "https://issuer.example".to_owned(),
                 subject: subject.to_owned(),
                 token_id: None,
+                actors: Vec::new(),
                 namespace: None,
                 service_account: None,
                 pod: None,
@@ -180,6 +184,12 @@ mod tests {
             }),
             server: server.map(|ip| SocketAddr::from((ip, 5432))),
         }
+    }
+
+    /// One who acts for the owner.
+    fn agent_of(owner: &Owner) -> Owner {
+        let actors = vec![Actor { issuer: None, subject: "agent".to_owned() }];
+        Owner { principal: Arc::new(Principal { actors, ..(*owner.principal).clone() }), ..owner.clone() }
     }
 
     fn signalled(sessions: &Sessions, text: &str, owner: &Owner) -> Signals {
@@ -202,6 +212,7 @@ mod tests {
             owner("ada", "lake", Some([10, 0, 0, 1])),
             owner("ada", "warehouse", Some([10, 0, 0, 2])),
             owner("ada", "warehouse", None),
+            agent_of(&ada),
         ] {
             assert_eq!(signalled(&sessions, end, &other), Signals::Process(7));
         }

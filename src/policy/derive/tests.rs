@@ -96,6 +96,7 @@ fn principal() -> Principal {
         issuer: "https://issuer.example".to_owned(),
         subject: "system:serviceaccount:analytics:dbt".to_owned(),
         token_id: None,
+        actors: Vec::new(),
         namespace: Some("analytics".to_owned()),
         service_account: Some("dbt".to_owned()),
         pod: None,

@@ -111,6 +111,7 @@ fn workload(policy: &Policy) -> Option<Principal> {
         issuer: String::new(),
         subject: policy.name.to_string(),
         token_id: None,
+        actors: Vec::new(),
         namespace,
         service_account: labels.remove(selector::SERVICE_ACCOUNT),
         pod: None,

@@ -117,6 +117,7 @@ fn principal(namespace: &str, account: &str, labels: &BTreeMap<String, String>) 
         issuer: "https://kubernetes.default.svc".to_owned(),
         subject: format!("system:serviceaccount:{namespace}:{account}"),
         token_id: None,
+        actors: Vec::new(),
         namespace: Some(namespace.to_owned()),
         service_account: Some(account.to_owned()),
         pod: None,

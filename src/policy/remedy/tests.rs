@@ -33,6 +33,7 @@ fn principal() -> Principal {
         issuer: "https://issuer.example".into(),
         subject: "system:serviceaccount:demo:dbt".into(),
         token_id: None,
+        actors: Vec::new(),
         namespace: Some("demo".into()),
         service_account: Some("dbt".into()),
         pod: None,

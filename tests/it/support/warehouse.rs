@@ -17,6 +17,9 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/demo/warehouse
 /// The role that every session of the proxy logs in as.
 pub(crate) const ROLE: &str = "dbt_runner";
 
+/// Subjects of clients whose tokens the stand-ins exchange for certificates: a person, and a job.
+pub(crate) const CLIENTS: [&str; 2] = ["ada", "nightly-job"];
+
 /// The warehouse and what issues credentials for it.
 pub(crate) struct Warehouse {
     /// Where PostgreSQL listens.
@@ -178,6 +181,7 @@ pub(crate) fn settings(directory: PathBuf) -> Settings {
         namespace: "demo".to_owned(),
         service_account: "dbt-runner".to_owned(),
         role: ROLE.to_owned(),
+        clients: CLIENTS.map(str::to_owned).to_vec(),
         token_lifetime: Duration::from_secs(600),
         rotate: Duration::from_secs(600),
     }
