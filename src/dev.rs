@@ -44,13 +44,15 @@ pub struct Settings {
     pub service_account: String,
     /// The role that the certificate authority certifies for the workload.
     pub role: String,
+    /// The one audience of the projected token; the token endpoint wants it too.
+    pub audience: String,
     /// Life of the projected token.
     pub token_lifetime: Duration,
     /// How often the cluster's issuer gets a new key.
     pub rotate: Duration,
 }
 
-/// The audience of the projected token.
+/// The audience of the projected token where nothing else is asked for.
 pub const WORKLOAD_AUDIENCE: &str = "tollhouse";
 /// The audience that the certificate authority wants in an exchanged token.
 pub const AUTHORITY_AUDIENCE: &str = "warehouse-ca";
