@@ -48,13 +48,15 @@ pub struct Settings {
     pub role: String,
     /// Subjects of clients, such as people and jobs, that get tokens of their own: file names, too.
     pub clients: Vec<String>,
+    /// The one audience of the projected token; the token endpoint wants it too.
+    pub audience: String,
     /// Life of the projected token.
     pub token_lifetime: Duration,
     /// How often the cluster's issuer gets a new key.
     pub rotate: Duration,
 }
 
-/// The audience of the projected token.
+/// The audience of the projected token where nothing else is asked for.
 pub const WORKLOAD_AUDIENCE: &str = "tollhouse";
 /// The audience of the clients' own tokens.
 pub const CLIENT_AUDIENCE: &str = "tollhouse-clients";

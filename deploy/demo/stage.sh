@@ -16,6 +16,9 @@ fail() {
     exit 1
 }
 
+# A port of loopback that is free now.
+free_port() { python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'; }
+
 # Makes the scratch directory and chooses the ports. The directory's name stays short: Unix sockets stand in it.
 stage_open() {
     [[ -x $tollhouse ]] || fail "$tollhouse is not built"
@@ -23,7 +26,7 @@ stage_open() {
     trap stage_close EXIT
     trap 'exit 130' INT TERM
     chmod 0711 "$scratch"
-    dev_pid='' sidecar_pid=''
+    dev_pid='' sidecar_pid='' others=()
     local ports
     ports=$(python3 - <<'PY'
 import socket
@@ -47,11 +50,19 @@ stage_close() {
     if [[ $status -ne 0 ]]; then
         tail -n 40 "$scratch"/*.log >&2
     fi
-    kill ${sidecar_pid:+"$sidecar_pid"} ${dev_pid:+"$dev_pid"} 2>/dev/null
-    wait ${sidecar_pid:+"$sidecar_pid"} ${dev_pid:+"$dev_pid"} 2>/dev/null
+    # The sidecar first: it may have something to give back to the others.
+    [[ -z $sidecar_pid ]] || end "$sidecar_pid"
+    end ${dev_pid:+"$dev_pid"} "${others[@]}"
     deploy/demo/warehouse.sh stop "$scratch/warehouse"
     rm -rf "$scratch"
     exit "$status"
+}
+
+# end PID...
+end() {
+    [[ $# -gt 0 ]] || return 0
+    kill "$@" 2>/dev/null
+    wait "$@" 2>/dev/null
 }
 
 # wait_for WHAT PID COMMAND...: until the command succeeds; fails when the process ends or 30 s pass.
@@ -66,9 +77,19 @@ wait_for() {
     fail "$what was not ready after 30 s"
 }
 
+# start_other NAME COMMAND...: a program that a suite brings along, its output in $scratch/NAME.log; its process is the last of
+# `others`, which end with the stage.
+start_other() {
+    local name=$1
+    shift
+    "$@" >>"$scratch/$name.log" 2>&1 </dev/null &
+    others+=("$!")
+}
+
+# start_dev [OPTION...]
 start_dev() {
     "$tollhouse" dev --directory "$TOLLHOUSE_DEV_DIR" --address "127.0.0.1:$dev_port" \
-        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner >>"$scratch/dev.log" 2>&1 &
+        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner "$@" >>"$scratch/dev.log" 2>&1 &
     dev_pid=$!
     wait_for "tollhouse dev" "$dev_pid" test -e "$TOLLHOUSE_DEV_DIR/ready"
 }
@@ -107,6 +128,29 @@ dbt_run() {
         fail "dbt $* against the $target target"
     fi
     printf '      dbt %-14s %-8s %s\n' "$*" "$target" "$(tail -n 1 "$scratch/$name.out" | cut -d ' ' -f 3-)"
+}
+
+# check PART COMMAND...: one part of a suite. A failure is told with what the command printed, and the others still run.
+suite=$(basename "$0" .sh) passed=0 failed=0
+check() {
+    local part=$1
+    shift
+    # In a process of its own, where whatever fails ends it: bash takes `set -e` back in a condition.
+    "$@" >"$scratch/$part.out" 2>&1 &
+    if wait $!; then
+        printf 'ok %s %s\n' "$suite" "$part"
+        passed=$((passed + 1))
+    else
+        cat "$scratch/$part.out" >&2
+        printf 'FAILED: %s %s\n' "$suite" "$part" >&2
+        failed=$((failed + 1))
+    fi
+}
+
+# The closing line of a suite, and its exit code.
+conclude() {
+    printf '%s: %d passed, %d failed\n' "$suite" "$passed" "$failed"
+    [[ $failed -eq 0 ]]
 }
 
 verify_audit() {

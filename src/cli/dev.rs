@@ -11,7 +11,7 @@ use serde::de::IntoDeserializer;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::shield_memory;
-use crate::dev::{Settings, Stand, write_certificates};
+use crate::dev::{Settings, Stand, WORKLOAD_AUDIENCE, write_certificates};
 use crate::document::Span;
 
 /// Stand in for a Kubernetes token issuer, an OAuth token endpoint and a certificate authority.
@@ -45,6 +45,9 @@ pub(super) struct Command {
     /// Subject of a client, such as a person or a job, that gets a token of its own in `clients/NAME`; may be given more than once.
     #[arg(long = "client", value_name = "NAME", value_parser = parse_file_name)]
     clients: Vec<String>,
+    /// Audience of the projected token: what an issuer or a warehouse that is tried wants to find in it.
+    #[arg(long, value_name = "NAME", default_value = WORKLOAD_AUDIENCE)]
+    audience: String,
     /// Life of the projected token; it is replaced at 80 % of it, as the kubelet does.
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = parse_span)]
     token_lifetime: Span,
@@ -83,6 +86,7 @@ impl Command {
             service_account: self.service_account,
             role: self.role,
             clients: self.clients,
+            audience: self.audience,
             token_lifetime: self.token_lifetime.0,
             rotate: self.rotate.0,
         }

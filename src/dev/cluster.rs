@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::dev::directory::{project, random_text};
 use crate::dev::issuer::Issuer;
-use crate::dev::{DevError, Settings, WORKLOAD_AUDIENCE};
+use crate::dev::{DevError, Settings};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
 use crate::identity::kubernetes;
@@ -23,6 +23,7 @@ pub struct Cluster {
     issuer: Issuer,
     namespace: String,
     service_account: String,
+    audience: String,
     token_lifetime: Duration,
     volume: PathBuf,
     generation: AtomicU64,
@@ -34,6 +35,7 @@ impl Cluster {
             issuer,
             namespace: settings.namespace.clone(),
             service_account: settings.service_account.clone(),
+            audience: settings.audience.clone(),
             token_lifetime: settings.token_lifetime,
             volume: settings.directory.join("token"),
             generation: AtomicU64::new(0),
@@ -58,7 +60,7 @@ impl Cluster {
         let now = unix_seconds(SystemTime::now());
         Ok(json!({
             "iss": self.issuer.url(),
-            "aud": [WORKLOAD_AUDIENCE],
+            "aud": [self.audience],
             "sub": self.subject(),
             "iat": now,
             "nbf": now,
@@ -104,7 +106,7 @@ impl Cluster {
             name: "dev".to_owned(),
             token_file: Some(self.volume.join("token")),
             issuer: Endpoint::parse(self.issuer.url())?,
-            audience: WORKLOAD_AUDIENCE.to_owned(),
+            audience: self.audience.clone(),
             algorithms: Algorithm::usual(),
             jwks_uri: None,
             discovery_uri: None,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use crate::dev::{DevError, Settings, Stand};
+use crate::dev::{DevError, Settings, Stand, WORKLOAD_AUDIENCE};
 use crate::identity::{Principal, Proof, kubernetes};
 use crate::secret::Secret;
 use crate::tls::ClientSettings;
@@ -67,6 +67,7 @@ fn settings(directory: &TempDir) -> Settings {
         service_account: "dbt-runner".to_owned(),
         role: "dbt_runner".to_owned(),
         clients: vec!["ada".to_owned()],
+        audience: WORKLOAD_AUDIENCE.to_owned(),
         token_lifetime: Duration::from_secs(600),
         rotate: Duration::from_secs(600),
     }

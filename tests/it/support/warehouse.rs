@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tollhouse::dev::{Settings, Stand};
+use tollhouse::dev::{Settings, Stand, WORKLOAD_AUDIENCE};
 
 use super::eventually;
 
@@ -182,6 +182,7 @@ pub(crate) fn settings(directory: PathBuf) -> Settings {
         service_account: "dbt-runner".to_owned(),
         role: ROLE.to_owned(),
         clients: CLIENTS.map(str::to_owned).to_vec(),
+        audience: WORKLOAD_AUDIENCE.to_owned(),
         token_lifetime: Duration::from_secs(600),
         rotate: Duration::from_secs(600),
     }
