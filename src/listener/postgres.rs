@@ -18,7 +18,7 @@ use crate::audit::{ClientFacts, SessionFacts};
 use crate::credential;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
-use crate::policy::{AccessRequest, Decision, Verdict};
+use crate::policy::AccessRequest;
 use crate::warehouse::postgres::{ALPN, Flavor};
 
 mod authentication;
@@ -236,7 +236,7 @@ impl Door {
         self.note_exchange(&lease).await?;
         self.judge(&lease.principal, &database, &asked)?;
         let wish = Wish { role: &self.role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
-        let admits = |address| admitted(self.around.gate.decide_address(&lease.principal, &self.upstream.target, address));
+        let admits = |address| self.around.gate.admit_address(&lease.principal, &self.upstream.target, address);
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish, &admits).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
             refused.server_error = server_error;
@@ -300,7 +300,7 @@ impl Door {
 
     /// Whether policy lets the principal connect at all, and with these parameters.
     fn judge(&self, principal: &Principal, database: &str, asked: &Asked) -> Result<(), Fault> {
-        admitted(self.around.gate.decide_session(&AccessRequest {
+        self.around.gate.admit_session(&AccessRequest {
             principal,
             target: &self.upstream.target,
             database,
@@ -308,7 +308,7 @@ impl Door {
             unqualified_schema: None,
             effects: &asked.effects,
             dbt: None,
-        }))
+        })
     }
 
     fn audit(&self) -> &AuditLog {
@@ -379,13 +379,4 @@ struct Begun {
 #[derive(Clone, Default)]
 pub(super) struct Cancellation {
     postgres: Arc<Sessions>,
-}
-
-/// The fault that a denial is.
-fn admitted(decision: Decision) -> Result<(), Fault> {
-    match (decision.verdict, decision.denial) {
-        (Verdict::Allowed | Verdict::Observed, _) => Ok(()),
-        (Verdict::Denied, Some(denial)) => Err(Fault::new(denial.reason).about(denial.sentence)),
-        (Verdict::Denied, None) => Err(Fault::new(Reason::PolicyDenied)),
-    }
 }
