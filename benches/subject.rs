@@ -140,5 +140,5 @@ pub(crate) async fn look_up(gate: &Gate, session: &SessionFacts, analysis: &Anal
     };
     let judged = gate.judge(&execution).await.ok().unwrap();
     let permit = gate.admit(judged).await.ok().unwrap();
-    permit.finish(Outcome { status: Status::Completed, rows: Some(1), reply_bytes: 80, sqlstate: None });
+    permit.finish(Outcome { rows: Some(1), reply_bytes: 80, ..Outcome::new(Status::Completed) });
 }

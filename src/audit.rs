@@ -193,6 +193,8 @@ pub enum Protocol {
     Extended,
     /// FunctionCall message.
     FunctionCall,
+    /// An HTTP request.
+    Http,
 }
 
 impl Protocol {
@@ -202,6 +204,7 @@ impl Protocol {
             Self::Simple => "simple",
             Self::Extended => "extended",
             Self::FunctionCall => "function-call",
+            Self::Http => "http",
         }
     }
 }
@@ -245,6 +248,17 @@ pub struct Outcome {
     pub reply_bytes: u64,
     /// SQLSTATE of the error, for `Failed` and `Cancelled`.
     pub sqlstate: Option<String>,
+    /// The name of the error, where the warehouse has names instead.
+    pub error: Option<String>,
+    /// The warehouse's own name for the execution.
+    pub query_id: Option<String>,
+}
+
+impl Outcome {
+    /// An end of which nothing more is known.
+    pub fn new(status: Status) -> Self {
+        Self { status, rows: None, reply_bytes: 0, sqlstate: None, error: None, query_id: None }
+    }
 }
 
 /// Which end an execution came to.

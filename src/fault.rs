@@ -95,6 +95,18 @@ reasons! {
     ProtocolVersion { "protocol-version", Client, "0A000", 505,
         "unsupported frontend protocol version",
         "use a client that speaks PostgreSQL protocol 3.0" }
+    /// An HTTP request that is not in order, or not for this door.
+    RequestMalformed { "request-malformed", Client, "08P01", 400,
+        "the request is malformed, or not meant for this address",
+        "the detail says which part; point the client at the listener's own address" }
+    /// An execution of that name is not known.
+    HandleUnknown { "handle-unknown", Client, "26000", 404,
+        "no execution of that name was begun here, or it is long over",
+        "let the client begin it again" }
+    /// An execution of that name belongs to somebody else.
+    HandleForeign { "handle-foreign", Client, "42501", 403,
+        "the execution of that name was begun by another principal",
+        "only who begins an execution may read or end it" }
     /// A message over `limits.message_size` or `limits.statement_size`.
     MessageTooLarge { "message-too-large", Client, "54000", 413,
         "the message is larger than the configured limit",

@@ -6,20 +6,23 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::audit::log::{AuditError, AuditLog, Entry, Submitted};
+use crate::audit::log::{AuditError, AuditLog, Entry, Note, Submitted};
 use crate::audit::record::RecordId;
 use crate::audit::{Attempt, Execution, Outcome, SessionFacts, Status};
+use crate::credential::cache::Lease;
 use crate::dbt::Claim;
 use crate::dbt::manifest::Manifest;
 use crate::dbt::manifest::verify::Mismatch;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::policy::{AccessRequest, Decision, PolicySet, Verdict};
+use crate::policy::http::HttpRequest;
+use crate::policy::{AccessRequest, Decision, Denial, PolicySet, Verdict};
 use crate::sql::{Effect, OpaqueClass};
 use crate::target::Target;
 
@@ -90,13 +93,42 @@ impl Gate {
 
     /// Decides whether a session may begin: the connection itself, and what its startup parameters would do. The caller
     /// records what comes of it.
-    pub fn decide_session(&self, request: &AccessRequest<'_>) -> Decision {
-        self.policies.load().decide(request)
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn admit_session(&self, request: &AccessRequest<'_>) -> Result<(), Fault> {
+        passed(self.policies.load().decide(request))
     }
 
-    /// Decides whether a session may begin once its connection has an address. The caller records what comes of it.
-    pub fn decide_address(&self, principal: &Principal, target: &Target, address: IpAddr) -> Decision {
-        self.policies.load().admits_address(principal, target, address)
+    /// Decides whether a connection may go to an address. The caller records what comes of it.
+    ///
+    /// # Errors
+    /// The denial.
+    pub fn admit_address(&self, principal: &Principal, target: &Target, address: IpAddr) -> Result<(), Fault> {
+        passed(self.policies.load().admits_address(principal, target, address))
+    }
+
+    /// Records a credential when it is first used.
+    ///
+    /// # Errors
+    /// The audit log does not take it; then the next use tries again.
+    pub async fn note_exchange(&self, lease: &Lease, exchange: &'static str, target: &Target) -> Result<(), Fault> {
+        if lease.recorded.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let credential = &lease.credential;
+        let note = Note::CredentialExchanged {
+            exchange,
+            credential: &credential.id,
+            expires_at: credential.expires_at,
+            target,
+            principal: &lease.principal,
+        };
+        let noted = self.audit.note(note).await;
+        if noted.is_err() {
+            lease.recorded.store(false, Ordering::Release);
+        }
+        Ok(noted.map(|_| ())?)
     }
 
     /// Decides, and hands the attempt to the audit log without waiting for the disk, so that executions that came
@@ -108,13 +140,27 @@ impl Gate {
     pub async fn judge(&self, execution: &Execution<'_>) -> Result<Judged, Refusal> {
         let begun = Instant::now();
         let decision = self.decide(execution);
+        self.conclude(execution, &decision, begun).await
+    }
+
+    async fn conclude(&self, execution: &Execution<'_>, decision: &Decision, begun: Instant) -> Result<Judged, Refusal> {
         if decision.verdict == Verdict::Denied {
-            return Err(self.record_denial(execution, &decision).await);
+            return Err(self.record_denial(execution, decision).await);
         }
-        let submitted =
-            self.audit.submit(&Attempt { execution: *execution, decision: &decision }).await.map_err(|error| self.unrecorded(error))?;
+        let submitted = self.audit.submit(&Attempt { execution: *execution, decision }).await.map_err(|error| self.unrecorded(error))?;
         self.count(if decision.verdict == Verdict::Observed { "observed" } else { "forwarded" }, execution.session);
         Ok(Judged { submitted, begun, target: Arc::clone(&execution.session.target) })
+    }
+
+    /// The same for a request that carries no statement, which only an HTTP rule can allow.
+    ///
+    /// # Errors
+    /// As for [`Gate::judge`]. Cancel safe as that is.
+    pub async fn judge_request(&self, execution: &Execution<'_>, request: &HttpRequest<'_>) -> Result<Judged, Refusal> {
+        let begun = Instant::now();
+        self.count("received", execution.session);
+        let decision = self.policies.load().admits_request(&execution.session.principal, &execution.session.target, request);
+        self.conclude(execution, &decision, begun).await
     }
 
     /// Waits until the attempt is durable, and permits.
@@ -158,11 +204,7 @@ impl Gate {
             Ok(record) => record,
             Err(error) => return self.unrecorded(error),
         };
-        let fault = match &decision.denial {
-            Some(denial) => Fault::new(denial.reason).about(denial.sentence.clone()),
-            None => Fault::new(Reason::PolicyDenied),
-        };
-        self.refused(fault, Some(record))
+        self.refused(denied(decision.denial.as_ref()), Some(record))
     }
 
     fn unrecorded(&self, error: AuditError) -> Refusal {
@@ -177,6 +219,18 @@ impl Gate {
 
     fn count(&self, rule: &str, session: &SessionFacts) {
         self.metrics.policy_l7_total.with_label_values(&[rule, session.target.kind]).inc();
+    }
+}
+
+fn passed(decision: Decision) -> Result<(), Fault> {
+    if decision.verdict.passes() { Ok(()) } else { Err(denied(decision.denial.as_ref())) }
+}
+
+/// The fault that a denial is.
+fn denied(denial: Option<&Denial>) -> Fault {
+    match denial {
+        Some(denial) => Fault::new(denial.reason).about(denial.sentence.clone()),
+        None => Fault::new(Reason::PolicyDenied),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::warehouse::postgres::{Method, Negotiation};
 use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
+mod http;
 mod postgres;
 mod socket;
 
@@ -225,11 +226,41 @@ pub struct Cancellation(postgres::Cancellation);
 /// A bound listener that accepts nothing yet.
 pub struct Listener {
     socket: Socket,
-    door: Arc<postgres::Door>,
+    door: Door,
     name: String,
     connections: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     drain: Drain,
+}
+
+/// The protocol that a listener speaks.
+#[derive(Clone)]
+enum Door {
+    Postgres(Arc<postgres::Door>),
+    Http(Arc<http::Door>),
+}
+
+impl Door {
+    fn new(settings: &Settings, parts: Parts) -> Result<Self, Fault> {
+        Ok(match parts.kind.protocol {
+            Protocol::Postgres(flavor) => Self::Postgres(Arc::new(postgres::Door::new(settings, parts, flavor)?)),
+            Protocol::Http(warehouse) => Self::Http(Arc::new(http::Door::new(settings, parts, warehouse)?)),
+        })
+    }
+
+    async fn serve(self, stream: Stream, client: ClientFacts) -> &'static str {
+        match self {
+            Self::Postgres(door) => door.serve(stream, client).await,
+            Self::Http(door) => door.serve(stream, client).await,
+        }
+    }
+
+    async fn turn_away(self, stream: Stream, client: ClientFacts, reason: Reason) {
+        match self {
+            Self::Postgres(door) => door.turn_away(stream, client, reason).await,
+            Self::Http(door) => door.turn_away(stream, client, reason).await,
+        }
+    }
 }
 
 /// Why a listener could not be made.
@@ -262,12 +293,11 @@ impl Listener {
     /// [`BindError`].
     pub async fn bind(settings: &Settings, parts: Parts, connections: Arc<Semaphore>) -> Result<Self, BindError> {
         let (metrics, drain) = (Arc::clone(&parts.metrics), parts.drain.clone());
-        let Protocol::Postgres(flavor) = parts.kind.protocol;
         let name = settings.name().to_owned();
-        let door = postgres::Door::new(settings, parts, flavor).map_err(|source| BindError::Setup { name: name.clone(), source })?;
+        let door = Door::new(settings, parts).map_err(|source| BindError::Setup { name: name.clone(), source })?;
         let bound = Socket::bind(&settings.address, settings.socket_mode.0).await;
         let socket = bound.map_err(|source| BindError::Address { address: settings.address.clone(), source })?;
-        Ok(Self { socket, door: Arc::new(door), name, connections, metrics, drain })
+        Ok(Self { socket, door, name, connections, metrics, drain })
     }
 
     /// The address that was bound; differs from the configured one where that has port 0.
@@ -302,7 +332,7 @@ impl Listener {
     }
 
     fn admit(&self, sessions: &mut JoinSet<&'static str>, turned_away: &Arc<Semaphore>, stream: Stream, client: ClientFacts) {
-        let door = Arc::clone(&self.door);
+        let door = self.door.clone();
         if let Ok(slot) = Arc::clone(&self.connections).try_acquire_owned() {
             let active = self.metrics.connections_active.with_label_values(&[&self.name]);
             active.inc();

@@ -2,8 +2,10 @@
 
 use crate::sql::Dialect;
 
+pub mod http;
 pub mod postgres;
 pub mod redshift;
+pub mod trino;
 
 /// A kind of warehouse that a target can be.
 #[derive(Debug)]
@@ -23,10 +25,12 @@ pub struct Kind {
 pub enum Protocol {
     /// PostgreSQL's frontend/backend protocol, version 3.
     Postgres(postgres::Flavor),
+    /// HTTP, with the meaning that this kind gives to requests and replies.
+    Http(&'static dyn http::HttpWarehouse),
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT];
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

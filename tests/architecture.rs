@@ -51,7 +51,8 @@ const SEATS: &[Seat] = &[
         is_act: touches_files,
     },
     Seat { act: "build TLS configurations", modules: &["tls"], is_act: builds_tls },
-    Seat { act: "make HTTPS calls", modules: &["fetch"], is_act: calls_https },
+    // Calls of our own are `fetch`'s; `listener` passes on those of clients.
+    Seat { act: "make HTTPS calls", modules: &["fetch", "listener"], is_act: calls_https },
     Seat { act: "decide on requests", modules: &["cli", "gate", "policy"], is_act: decides },
     Seat { act: "use anyhow", modules: &["cli"], is_act: uses_anyhow },
 ];

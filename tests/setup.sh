@@ -3,6 +3,7 @@
 # Quiet and quick when everything is there.
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
+#        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh moto       also what this bed of tests/identity.sh needs; so for the others
 set -euo pipefail
@@ -89,6 +90,9 @@ install_node() {
     npm --prefix .cache/node ci --silent
 }
 
+# The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
+install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
+
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
@@ -128,6 +132,7 @@ case ${1-} in
         once go tests/drivers/go/*
         once java
         ;;
+    warehouses) once warehouses tests/warehouses/requirements.txt ;;
     fuzz) once fuzz ;;
     moto) once moto tests/identity/moto/requirements.txt ;;
     *)

@@ -547,7 +547,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(counter) = self.hand_in(&Outcome { status: Status::Abandoned, rows: None, reply_bytes: 0, sqlstate: None }) {
+        if let Some(counter) = self.hand_in(&Outcome::new(Status::Abandoned)) {
             counter.settle();
         }
     }

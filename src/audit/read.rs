@@ -176,6 +176,10 @@ pub struct Execution {
     pub duration_us: Option<u64>,
     /// SQLSTATE of an error.
     pub sqlstate: Option<String>,
+    /// The name of the error, where the warehouse has names instead.
+    pub error: Option<String>,
+    /// The warehouse's own name for the execution.
+    pub query_id: Option<String>,
 }
 
 impl Execution {
@@ -196,6 +200,8 @@ impl Execution {
             rows: None,
             duration_us: None,
             sqlstate: None,
+            error: None,
+            query_id: None,
         }
     }
 
@@ -204,6 +210,8 @@ impl Execution {
         self.rows = outcome.fields.get("rows").and_then(Value::as_u64);
         self.duration_us = outcome.fields.get("duration_us").and_then(Value::as_u64);
         self.sqlstate = outcome.text("sqlstate").map(str::to_owned);
+        self.error = outcome.text("error").map(str::to_owned);
+        self.query_id = outcome.text("query_id").map(str::to_owned);
     }
 }
 

@@ -138,7 +138,7 @@ fn session(id: &str) -> SessionFacts {
 }
 
 pub(crate) fn completed(rows: u64) -> Outcome {
-    Outcome { status: Status::Completed, rows: Some(rows), reply_bytes: 10, sqlstate: None }
+    Outcome { rows: Some(rows), reply_bytes: 10, ..Outcome::new(Status::Completed) }
 }
 
 fn copy_directory(from: &Path, to: &Path) {

@@ -231,7 +231,7 @@ const HEADINGS: [&str; 10] = ["TIME", "RECORD", "DECISION", "STATUS", "ROWS", "M
 /// One execution in columns. What a client wrote is printed without control characters.
 fn row(execution: &Execution) -> [String; 10] {
     let seconds = execution.time.get(..19).unwrap_or(&execution.time);
-    let status = match (&execution.reason, &execution.sqlstate) {
+    let status = match (&execution.reason, execution.sqlstate.as_ref().or(execution.error.as_ref())) {
         (Some(reason), _) => reason.clone(),
         (None, Some(sqlstate)) => format!("{} {sqlstate}", execution.status),
         (None, None) => execution.status.clone(),

@@ -190,9 +190,12 @@ impl Check<'_> {
     }
 
     fn login_parameters(&mut self, place: &str, kind: &Kind, target: &TargetFile) {
-        let Protocol::Postgres(flavor) = kind.protocol;
-        for name in target.login_parameters.keys().filter(|name| !flavor.login_parameters.contains(&name.as_str())) {
-            let words = flavor.login_parameters.iter().copied();
+        let known = match kind.protocol {
+            Protocol::Postgres(flavor) => flavor.login_parameters,
+            Protocol::Http(_) => &[],
+        };
+        for name in target.login_parameters.keys().filter(|name| !known.contains(&name.as_str())) {
+            let words = known.iter().copied();
             self.problem(place, unknown("parameter", name, words));
         }
     }
@@ -205,7 +208,15 @@ impl Check<'_> {
             self.listener(&place, listener);
             let found = file.targets.iter().zip(kinds).find(|(target, _)| target.name == listener.target);
             match found {
-                Some((target, Some(kind))) => routes.extend(self.route(listener, target, kind)),
+                Some((target, Some(kind))) => {
+                    if matches!((&kind.protocol, &listener.authentication), (Protocol::Http(_), Authentication::Scram { .. })) {
+                        self.problem(
+                            format!("{place}.authentication"),
+                            "`scram` is a login of PostgreSQL's protocol; use `token` over HTTP",
+                        );
+                    }
+                    routes.extend(self.route(listener, target, kind));
+                }
                 Some((_, None)) => {}
                 None => {
                     let words = file.targets.iter().map(|target| target.name.as_str());
@@ -251,9 +262,9 @@ impl Check<'_> {
                 kind: kind.name,
                 host: target.host.clone(),
                 port: target.port.unwrap_or(kind.default_port),
-                opening: match target.tls_negotiation {
-                    Negotiation::Postgres => Opening::Plain,
-                    Negotiation::Direct => Opening::Tls,
+                opening: match (&kind.protocol, target.tls_negotiation, target.tls.mode) {
+                    (Protocol::Postgres(_), Negotiation::Direct, _) | (Protocol::Http(_), _, Mode::VerifyFull) => Opening::Tls,
+                    (Protocol::Postgres(_), Negotiation::Postgres, _) | (Protocol::Http(_), _, Mode::Disable) => Opening::Plain,
                 },
             }),
             kind,
@@ -269,8 +280,10 @@ impl Check<'_> {
 }
 
 fn methods_of(kind: &Kind) -> &'static [Method] {
-    let Protocol::Postgres(flavor) = kind.protocol;
-    flavor.methods
+    match kind.protocol {
+        Protocol::Postgres(flavor) => flavor.methods,
+        Protocol::Http(_) => &[],
+    }
 }
 
 /// Why a listener's way to let clients in does not go with its address or TLS.

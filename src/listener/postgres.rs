@@ -15,10 +15,9 @@ use tokio::time::timeout;
 use crate::audit::log::{AuditLog, Note};
 use crate::audit::record::RecordedSession;
 use crate::audit::{ClientFacts, SessionFacts};
-use crate::credential;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
-use crate::policy::{AccessRequest, Decision, Verdict};
+use crate::policy::AccessRequest;
 use crate::warehouse::postgres::{ALPN, Flavor};
 
 mod authentication;
@@ -223,12 +222,12 @@ impl Door {
         let asked = parameters::read(&passed_on, self.around.dialect, &self.flavor)?;
         let lease = admitted_client.lease().await.map_err(Fault::from)?;
         refused.principal = Some(Arc::clone(&lease.principal));
-        self.note_exchange(&lease).await?;
+        self.around.gate.note_exchange(&lease, self.exchange, &self.upstream.target).await?;
         // A credential that is somebody's own can be used for nobody else.
         let role = lease.credential.role.as_deref().unwrap_or(&self.role);
         self.judge(&lease.principal, role, &database, &asked)?;
         let wish = Wish { role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
-        let admits = |address| admitted(self.around.gate.decide_address(&lease.principal, &self.upstream.target, address));
+        let admits = |address| self.around.gate.admit_address(&lease.principal, &self.upstream.target, address);
         let ready = upstream::log_in(&self.upstream, &lease.credential, &wish, &admits).await;
         let ready = ready.map_err(|LoginFailure { fault, server_error }| {
             refused.server_error = server_error;
@@ -270,28 +269,9 @@ impl Door {
         })
     }
 
-    /// Records a credential when it is first used.
-    async fn note_exchange(&self, lease: &credential::cache::Lease) -> Result<(), Fault> {
-        if lease.recorded.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let note = Note::CredentialExchanged {
-            exchange: self.exchange,
-            credential: &lease.credential.id,
-            expires_at: lease.credential.expires_at,
-            target: &self.upstream.target,
-            principal: &lease.principal,
-        };
-        let noted = self.audit().note(note).await;
-        if noted.is_err() {
-            lease.recorded.store(false, Ordering::Release);
-        }
-        Ok(noted.map(|_| ())?)
-    }
-
     /// Whether policy lets the principal connect at all, and with these parameters.
     fn judge(&self, principal: &Principal, role: &str, database: &str, asked: &Asked) -> Result<(), Fault> {
-        admitted(self.around.gate.decide_session(&AccessRequest {
+        self.around.gate.admit_session(&AccessRequest {
             principal,
             target: &self.upstream.target,
             database,
@@ -299,7 +279,7 @@ impl Door {
             unqualified_schema: None,
             effects: &asked.effects,
             dbt: None,
-        }))
+        })
     }
 
     fn audit(&self) -> &AuditLog {
@@ -370,13 +350,4 @@ struct Begun {
 #[derive(Clone, Default)]
 pub(super) struct Cancellation {
     postgres: Arc<Sessions>,
-}
-
-/// The fault that a denial is.
-fn admitted(decision: Decision) -> Result<(), Fault> {
-    match (decision.verdict, decision.denial) {
-        (Verdict::Allowed | Verdict::Observed, _) => Ok(()),
-        (Verdict::Denied, Some(denial)) => Err(Fault::new(denial.reason).about(denial.sentence)),
-        (Verdict::Denied, None) => Err(Fault::new(Reason::PolicyDenied)),
-    }
 }

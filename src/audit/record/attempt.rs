@@ -241,6 +241,10 @@ pub(in crate::audit) struct OutcomeFields<'a> {
     reply_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sqlstate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_id: Option<&'a str>,
     duration_us: u64,
 }
 
@@ -253,7 +257,14 @@ impl<'a> OutcomeFields<'a> {
             reply_bytes: outcome.reply_bytes,
             // A server may send anything here; a SQLSTATE has five letters or digits (PostgreSQL docs, appendix A).
             sqlstate: outcome.sqlstate.as_deref().filter(|code| code.len() == 5 && code.bytes().all(|b| b.is_ascii_alphanumeric())),
+            error: outcome.error.as_deref().filter(|name| is_plain(name)),
+            query_id: outcome.query_id.as_deref().filter(|id| is_plain(id)),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// Whether a word of the warehouse's is fit for a record: names of errors and executions are short and of these characters.
+fn is_plain(word: &str) -> bool {
+    (1..=200).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte))
 }

@@ -97,7 +97,7 @@ impl Running {
             (Finish::Replied, Some(_)) => Status::Failed,
         };
         if let Some(permit) = self.permit {
-            permit.finish(Outcome { status, rows, reply_bytes: self.bytes, sqlstate: self.sqlstate });
+            permit.finish(Outcome { rows, reply_bytes: self.bytes, sqlstate: self.sqlstate, ..Outcome::new(status) });
         }
     }
 }

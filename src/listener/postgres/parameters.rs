@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn flavor(name: &str) -> Flavor {
-        let Protocol::Postgres(flavor) = kind(name).unwrap().protocol;
+        let Protocol::Postgres(flavor) = kind(name).unwrap().protocol else { panic!("{name} does not speak it") };
         flavor
     }
 

@@ -1,0 +1,459 @@
+//! Reads a few values of a JSON text as it passes, counts the elements of lists, and replaces addresses; holds nothing else.
+//!
+//! Source: RFC 8259. The scanner follows brackets, strings and commas and does not check the rest: what is not JSON is passed on
+//! as it is, and [`Tap::is_whole`] says so.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::warehouse::http::{FIELD_DEPTH_MAX, FOUND_BYTES_MAX, Field, Found, Treatment};
+
+/// Longest key, in bytes, that can be one of a field's.
+const KEY_BYTES_MAX: usize = 64;
+/// Deepest nesting that is followed; deeper text is passed on, and nothing more is read of it.
+const DEPTH_MAX: usize = 10_000;
+
+/// A scanner of one JSON text that comes in pieces.
+pub(super) struct Tap<F> {
+    fields: &'static [Field],
+    found: Vec<Found>,
+    /// Gives the replacement of an address.
+    replace: F,
+    state: State,
+    /// The outermost containers, down to [`FIELD_DEPTH_MAX`].
+    outer: Vec<Container>,
+    /// How many are open in all.
+    depth: usize,
+    /// The string or scalar that is being read, without quotes.
+    held: Vec<u8>,
+    held_is_too_long: bool,
+}
+
+struct Container {
+    is_object: bool,
+    /// The key of the value that is being read, in an object.
+    key: Vec<u8>,
+    /// Elements begun, in a list.
+    elements: u64,
+    /// The field whose elements are counted here.
+    counts: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before a value, or behind one.
+    Between,
+    /// Behind `{` or a comma in an object: a string that comes is a key.
+    BeforeKey,
+    /// In a string, for a purpose.
+    Text(Purpose),
+    /// Behind a backslash in a string.
+    Escape(Purpose),
+    /// In a number, `true`, `false` or `null`.
+    Scalar(Option<usize>),
+    /// Behind the whole value.
+    Whole,
+    /// The text is not JSON.
+    Broken,
+}
+
+/// What a string is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It is passed over.
+    Nothing,
+    /// It is a key of an outer container.
+    Key,
+    /// It is the value of a field.
+    Value(usize),
+    /// It is the value of a field, and withheld to be replaced.
+    Address(usize),
+}
+
+impl<F: Fn(&str) -> Option<String>> Tap<F> {
+    /// A scanner for a text that has not begun. `replace` gives another address, or `None` to leave one as it is.
+    pub(super) fn new(fields: &'static [Field], replace: F) -> Self {
+        Self {
+            fields,
+            found: vec![Found::Absent; fields.len()],
+            replace,
+            state: State::Between,
+            outer: Vec::new(),
+            depth: 0,
+            held: Vec::new(),
+            held_is_too_long: false,
+        }
+    }
+
+    /// What was found so far, one for each field.
+    pub(super) fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// Whether one whole value has passed.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == State::Whole
+    }
+
+    /// Reads a piece, and gives what is to be passed on: the very bytes where nothing had to be replaced.
+    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
+        let mut rewritten: Option<BytesMut> = None;
+        // Everything before is in `rewritten`, or still to be passed on as it is.
+        let mut kept_from = 0;
+        for (at, &byte) in piece.iter().enumerate() {
+            let withheld_before = self.withholds();
+            let replacement = self.step(byte);
+            if !withheld_before && self.withholds() {
+                // The opening quote is passed on, the text behind it is not.
+                let out = rewritten.get_or_insert_with(BytesMut::new);
+                out.extend_from_slice(piece.get(kept_from..=at).unwrap_or_default());
+            } else if withheld_before && !self.withholds() {
+                rewritten.get_or_insert_with(BytesMut::new).extend_from_slice(&replacement.unwrap_or_default());
+                kept_from = at;
+            }
+        }
+        let rest = if self.withholds() { piece.len() } else { kept_from };
+        match rewritten {
+            None if rest == 0 => piece,
+            None => Bytes::new(),
+            Some(mut out) => {
+                out.extend_from_slice(piece.get(rest..).unwrap_or_default());
+                out.freeze()
+            }
+        }
+    }
+
+    /// Whether the bytes that come are part of an address that will be replaced.
+    fn withholds(&self) -> bool {
+        matches!(self.state, State::Text(Purpose::Address(_)) | State::Escape(Purpose::Address(_)))
+    }
+
+    /// One byte. Gives the text to put in the place of a withheld address when that has ended, without its quotes.
+    fn step(&mut self, byte: u8) -> Option<Vec<u8>> {
+        match self.state {
+            State::Broken => {}
+            State::Whole => {
+                if !byte.is_ascii_whitespace() {
+                    self.state = State::Broken;
+                }
+            }
+            State::Text(purpose) => return self.text(byte, purpose),
+            State::Escape(purpose) => {
+                self.hold(byte, purpose);
+                self.state = State::Text(purpose);
+            }
+            State::Scalar(field) => {
+                if byte.is_ascii_alphanumeric() || b"+-.".contains(&byte) {
+                    self.hold(byte, field.map_or(Purpose::Nothing, Purpose::Value));
+                } else {
+                    self.end_scalar(field);
+                    self.punctuation(byte);
+                }
+            }
+            State::Between | State::BeforeKey => self.punctuation(byte),
+        }
+        None
+    }
+
+    fn text(&mut self, byte: u8, purpose: Purpose) -> Option<Vec<u8>> {
+        match byte {
+            b'\\' => {
+                self.hold(byte, purpose);
+                self.state = State::Escape(purpose);
+                None
+            }
+            b'"' => self.end_text(purpose),
+            _ => {
+                self.hold(byte, purpose);
+                None
+            }
+        }
+    }
+
+    fn hold(&mut self, byte: u8, purpose: Purpose) {
+        let limit = match purpose {
+            Purpose::Nothing => return,
+            Purpose::Key => KEY_BYTES_MAX,
+            Purpose::Value(_) | Purpose::Address(_) => FOUND_BYTES_MAX,
+        };
+        if self.held.len() < limit {
+            self.held.push(byte);
+        } else {
+            self.held_is_too_long = true;
+        }
+    }
+
+    fn end_text(&mut self, purpose: Purpose) -> Option<Vec<u8>> {
+        let held = std::mem::take(&mut self.held);
+        let is_too_long = std::mem::take(&mut self.held_is_too_long);
+        match purpose {
+            Purpose::Nothing => self.end_value(),
+            Purpose::Key => {
+                self.state = State::Between;
+                if let Some(inner) = self.outer.last_mut() {
+                    inner.key = if is_too_long { Vec::new() } else { unescaped(&held).map_or(held, String::into_bytes) };
+                }
+            }
+            Purpose::Value(field) => {
+                let value = if is_too_long { None } else { unescaped(&held) };
+                self.find(field, value.map_or(Found::Other, Found::Value));
+                self.end_value();
+            }
+            Purpose::Address(field) => {
+                let address = if is_too_long { None } else { unescaped(&held) };
+                let replacement = address.as_deref().and_then(|address| (self.replace)(address));
+                // What is too long to hold is lost, and an address that is cut off leads nowhere: better none.
+                let written = if is_too_long { Vec::new() } else { replacement.map_or(held, |text| escaped(&text)) };
+                self.find(field, address.map_or(Found::Other, Found::Value));
+                self.end_value();
+                return Some(written);
+            }
+        }
+        None
+    }
+
+    fn end_scalar(&mut self, field: Option<usize>) {
+        let held = std::mem::take(&mut self.held);
+        let is_too_long = std::mem::take(&mut self.held_is_too_long);
+        if let Some(field) = field {
+            let value = String::from_utf8(held).ok().filter(|_| !is_too_long);
+            self.find(field, value.map_or(Found::Other, Found::Value));
+        }
+        self.end_value();
+    }
+
+    fn find(&mut self, field: usize, value: Found) {
+        if let Some(found) = self.found.get_mut(field) {
+            *found = value;
+        }
+    }
+
+    fn punctuation(&mut self, byte: u8) {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b':' => {}
+            b',' => self.state = if self.is_in_object() { State::BeforeKey } else { State::Between },
+            b'}' | b']' => self.close(),
+            b'"' if self.state == State::BeforeKey => {
+                self.state = State::Text(if self.depth == self.outer.len() { Purpose::Key } else { Purpose::Nothing });
+            }
+            _ if self.state == State::BeforeKey && self.depth == self.outer.len() => self.state = State::Broken,
+            _ => self.begin_value(byte),
+        }
+    }
+
+    fn begin_value(&mut self, byte: u8) {
+        if self.depth == self.outer.len()
+            && let Some(list) = self.outer.last_mut().filter(|container| !container.is_object)
+        {
+            list.elements += 1;
+        }
+        let field = self.field();
+        match byte {
+            b'{' | b'[' => self.open(byte == b'{', field),
+            b'"' => {
+                let treatment = field.and_then(|field| self.fields.get(field)).map(|field| field.treatment);
+                self.state = State::Text(match (field, treatment) {
+                    (Some(field), Some(Treatment::Address)) => Purpose::Address(field),
+                    (Some(field), _) => Purpose::Value(field),
+                    (None, _) => Purpose::Nothing,
+                });
+            }
+            _ => {
+                self.state = State::Scalar(field);
+                self.hold(byte, field.map_or(Purpose::Nothing, Purpose::Value));
+            }
+        }
+    }
+
+    /// The field that the value that begins here is.
+    fn field(&self) -> Option<usize> {
+        if self.depth != self.outer.len() || self.outer.iter().any(|container| !container.is_object) {
+            return None;
+        }
+        let leads = |field: &Field| {
+            field.path.len() == self.outer.len() && field.path.iter().zip(&self.outer).all(|(key, outer)| key.as_bytes() == outer.key)
+        };
+        self.fields.iter().position(leads).filter(|_| !self.outer.is_empty())
+    }
+
+    fn open(&mut self, is_object: bool, field: Option<usize>) {
+        if let Some(field) = field {
+            self.find(field, Found::Other);
+        }
+        if self.depth == self.outer.len() && self.outer.len() < FIELD_DEPTH_MAX {
+            let counts = field.filter(|_| !is_object);
+            self.outer.push(Container { is_object, key: Vec::new(), elements: 0, counts });
+        }
+        self.depth += 1;
+        self.state = match (is_object, self.depth > DEPTH_MAX) {
+            (_, true) => State::Broken,
+            (true, false) => State::BeforeKey,
+            (false, false) => State::Between,
+        };
+    }
+
+    fn close(&mut self) {
+        if self.depth == self.outer.len()
+            && let Some(closed) = self.outer.pop()
+            && let Some(field) = closed.counts
+        {
+            self.find(field, Found::Elements(closed.elements));
+        }
+        match self.depth.checked_sub(1) {
+            Some(depth) => {
+                self.depth = depth;
+                self.end_value();
+            }
+            None => self.state = State::Broken,
+        }
+    }
+
+    fn end_value(&mut self) {
+        self.state = if self.depth == 0 { State::Whole } else { State::Between };
+    }
+
+    fn is_in_object(&self) -> bool {
+        self.depth == self.outer.len() && self.outer.last().is_some_and(|container| container.is_object)
+    }
+}
+
+fn unescaped(held: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(held).ok()?;
+    if text.contains('\\') { serde_json::from_str(&format!("\"{text}\"")).ok() } else { Some(text.to_owned()) }
+}
+
+/// A text as it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> Vec<u8> {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::Tap;
+    use crate::warehouse::http::{Field, Found, Treatment};
+
+    const FIELDS: &[Field] = &[
+        Field { path: &["id"], treatment: Treatment::Read },
+        Field { path: &["nextUri"], treatment: Treatment::Address },
+        Field { path: &["data"], treatment: Treatment::Count },
+        Field { path: &["stats", "state"], treatment: Treatment::Read },
+        Field { path: &["updateCount"], treatment: Treatment::Read },
+    ];
+
+    fn replace(address: &str) -> Option<String> {
+        address.strip_prefix("http://far:8080/").map(|rest| format!("http://near/{rest}"))
+    }
+
+    fn run(text: &str, cuts: &[usize]) -> (String, Vec<Found>, bool) {
+        let mut tap = Tap::new(FIELDS, replace);
+        let mut out = Vec::new();
+        let mut from = 0;
+        for &cut in cuts.iter().chain([&text.len()]) {
+            out.extend_from_slice(&tap.pass(Bytes::copy_from_slice(&text.as_bytes()[from..cut])));
+            from = cut;
+        }
+        (String::from_utf8(out).unwrap(), tap.found().to_vec(), tap.is_whole())
+    }
+
+    const REPLY: &str = r#"{"id":"q1","nextUri" : "http://far:8080/v1/x\/1","columns":[{"id":"no"}],
+        "data":[[1,"],{"],[2,"\"}"],[],{"id":5}],"stats":{"state":"RUNNING","nextUri":"http://far:8080/y"},"updateCount":12}"#;
+
+    #[test]
+    fn values_are_read_counted_and_replaced_at_their_places_alone() {
+        let (out, found, is_whole) = run(REPLY, &[]);
+        assert!(is_whole);
+        assert_eq!(out, REPLY.replacen(r"http://far:8080/v1/x\/1", "http://near/v1/x/1", 1));
+        let value = |text: &str| Found::Value(text.to_owned());
+        assert_eq!(found, [value("q1"), value("http://far:8080/v1/x/1"), Found::Elements(4), value("RUNNING"), value("12")]);
+    }
+
+    #[test]
+    fn cut_anywhere_it_reads_and_writes_the_same() {
+        let whole = run(REPLY, &[]);
+        for first in 0..=REPLY.len() {
+            assert_eq!(run(REPLY, &[first]), whole, "cut at {first}");
+            for second in (first..=REPLY.len()).step_by(7) {
+                assert_eq!(run(REPLY, &[first, second]), whole, "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_no_change_is_passed_on_without_a_copy() {
+        let mut tap = Tap::new(FIELDS, replace);
+        let piece = Bytes::from_static(br#"{"data":[[1],[2]]}"#);
+        let passed = tap.pass(piece.clone());
+        assert_eq!(passed.as_ptr(), piece.as_ptr());
+        assert_eq!(tap.found()[2], Found::Elements(2));
+    }
+
+    #[test]
+    fn an_address_of_another_shape_stays_and_one_without_end_is_not_passed_on() {
+        let (out, ..) = run(r#"{"nextUri":"ftp://x"}"#, &[]);
+        assert_eq!(out, r#"{"nextUri":"ftp://x"}"#);
+        let (out, found, _) = run(r#"{"nextUri":null}"#, &[]);
+        assert_eq!((out.as_str(), &found[1]), (r#"{"nextUri":null}"#, &Found::Value("null".to_owned())));
+        let long = format!(r#"{{"nextUri":"http://far:8080/{}","id":"q"}}"#, "x".repeat(20_000));
+        let (out, found, is_whole) = run(&long, &[]);
+        assert_eq!(out, r#"{"nextUri":"","id":"q"}"#);
+        assert_eq!((&found[0], &found[1], is_whole), (&Found::Value("q".to_owned()), &Found::Other, true));
+    }
+
+    #[test]
+    fn a_key_written_with_escapes_is_the_same_key() {
+        let (out, ..) = run(r#"{"next\u0055ri":"http://far:8080/a"}"#, &[]);
+        assert_eq!(out, r#"{"next\u0055ri":"http://near/a"}"#);
+    }
+
+    #[test]
+    fn what_is_not_one_json_value_is_passed_on_and_told_apart() {
+        for text in ["", "<html>", "{", "}{", r#"{"id":"q"} x"#, "[1,2", &"[".repeat(20_000), r#"{"id"#] {
+            let (out, _, is_whole) = run(text, &[]);
+            assert_eq!((out.as_str(), is_whole), (text, false));
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let key =
+            prop_oneof![Just("id".to_owned()), Just("nextUri".to_owned()), Just("data".to_owned()), Just("stats".to_owned()), ".{0,6}"];
+        let leaf = prop_oneof![
+            any::<i32>().prop_map(serde_json::Value::from),
+            ".{0,12}".prop_map(serde_json::Value::from),
+            Just(serde_json::Value::from("http://far:8080/v1")),
+            Just(serde_json::Value::Null),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
+                prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn any_json_comes_out_as_a_parser_would_change_it(value in json(), pretty in any::<bool>(), cut in any::<prop::sample::Index>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+            let cut = (0..=cut.index(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let (out, found, is_whole) = run(&text, &[cut]);
+            let mut expected = value.clone();
+            if let Some(serde_json::Value::String(address)) = expected.get_mut("nextUri")
+                && let Some(near) = replace(address)
+            {
+                *address = near;
+            }
+            // A scalar alone has no end that can be seen.
+            prop_assert!(is_whole || !(value.is_object() || value.is_array()));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), expected);
+            let elements = value.get("data").and_then(|data| data.as_array()).map(|data| data.len() as u64);
+            prop_assert_eq!(found[2].elements(), elements);
+            let id = value.get("id").and_then(|id| id.as_str());
+            prop_assert!(id.is_none() || found[0].value() == id);
+        }
+    }
+}

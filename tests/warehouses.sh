@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Real warehouses behind the sidecar's HTTP door, with the real dbt adapters and client libraries in front of it.
+# Usage: tests/warehouses.sh [trino ...]; all of them where none is named. TOLLHOUSE_BINARY names the program.
+# Ends with `N passed, N failed`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export TOLLHOUSE_POLICY=tests/warehouses/trino/policy.yaml DBT_PROJECT=tests/warehouses/dbt
+source deploy/demo/stage.sh
+
+clients=$PWD/.cache/warehouses-venv
+passed=0 failed=0
+
+# check NAME COMMAND...
+check() {
+    local name=$1
+    shift
+    if "$@" >"$scratch/check.out" 2>&1; then
+        printf 'ok %s\n' "$name"
+        passed=$((passed + 1))
+    else
+        cat "$scratch/check.out" >&2
+        printf 'FAILED: %s\n' "$name" >&2
+        failed=$((failed + 1))
+    fi
+}
+
+# dbt TARGET NAME COMMAND...: one run, its artifacts in $scratch/NAME.
+dbt() {
+    local target=$1 name=$2
+    shift 2
+    "$clients/bin/dbt" "$@" --target "$target" --project-dir "$DBT_PROJECT" --profiles-dir "$DBT_PROJECT" \
+        --target-path "$scratch/$name" --log-path "$scratch/$name" --no-version-check
+}
+
+trino() {
+    tests/warehouses/trino.sh install
+    export TOLLHOUSE_CONFIG=tests/warehouses/trino/sidecar.yaml
+    TRINO_PLAIN_PORT=$(free_port)
+    export TRINO_PLAIN_PORT
+    trap 'tests/warehouses/trino.sh stop "$scratch/trino"; stage_close' EXIT
+    tests/warehouses/trino.sh start "$scratch/trino" "$warehouse_port" "$TRINO_PLAIN_PORT" "$TOLLHOUSE_DEV_DIR" \
+        "$TOLLHOUSE_DEV_URL/oauth/jwks" "$TOLLHOUSE_DEV_URL/oauth"
+    start_sidecar
+    check trino-dbt-direct dbt trino_direct direct build
+    check trino-dbt-build dbt trino proxied build
+    check trino-dbt-again dbt trino again build
+    check trino-dbt-docs dbt trino docs docs generate
+    check trino-same-results deploy/demo/compare.py "$scratch/direct/run_results.json" "$scratch/proxied/run_results.json"
+    check trino-client "$clients/bin/python" tests/warehouses/trino/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/executions.jsonl"
+    check trino-evidence "$clients/bin/python" tests/warehouses/trino/evidence.py "$scratch/executions.jsonl"
+    tests/warehouses/trino.sh stop "$scratch/trino"
+    trap stage_close EXIT
+}
+
+free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+tests/setup.sh warehouses
+stage_open
+start_dev
+for warehouse in "${@:-trino}"; do
+    "$warehouse"
+done
+verify_audit >"$scratch/verify.out"
+expect_no_secrets
+printf 'warehouses: %d passed, %d failed\n' "$passed" "$failed"
+[[ $failed -eq 0 ]]
