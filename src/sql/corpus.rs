@@ -1,5 +1,7 @@
 //! Tests over the statements in `tests/data`: what dbt sends, and what hand-written cases try to hide.
 
+mod mutated;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
