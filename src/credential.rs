@@ -20,6 +20,7 @@ use crate::tls::Trust;
 
 pub mod action;
 mod answer;
+pub mod aws;
 pub mod cache;
 pub mod chain;
 pub mod client_certificate;
@@ -39,6 +40,18 @@ pub enum Step {
     ClientCredentials(Box<oauth::client_credentials::Settings>),
     /// A token for an assertion as the grant (RFC 7523, RFC 7522).
     JwtBearer(Box<oauth::jwt_bearer::Settings>),
+    /// Temporary AWS keys for a token (STS AssumeRoleWithWebIdentity).
+    AwsWebIdentity(Box<aws::web_identity::Settings>),
+    /// Temporary AWS keys from the EKS Pod Identity agent. Takes nothing.
+    AwsPodIdentity(Box<aws::pod_identity::Settings>),
+    /// A token for AWS keys (STS GetWebIdentityToken).
+    AwsWebIdentityToken(Box<aws::web_identity_token::Settings>),
+    /// The password of Amazon RDS and Aurora for AWS keys. Makes a credential.
+    RdsToken(aws::rds_token::Settings),
+    /// A user and password of Amazon Redshift for AWS keys. Makes a credential.
+    RedshiftCredentials(Box<aws::redshift_credentials::Settings>),
+    /// The AWS keys themselves, which sign every request to the warehouse anew. Makes a credential.
+    AwsSigv4 {},
     /// A short-lived client certificate from a certificate authority. Makes a credential.
     ClientCertificate(Box<client_certificate::Settings>),
     /// A password from a file. Makes a credential.

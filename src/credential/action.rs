@@ -1,14 +1,21 @@
 //! The steps of a chain, ready to run: the registry of kinds.
 
 use crate::credential::Step;
+use crate::credential::aws::pod_identity::PodIdentity;
+use crate::credential::aws::rds_token;
+use crate::credential::aws::redshift_credentials::RedshiftCredentials;
+use crate::credential::aws::web_identity::WebIdentity;
+use crate::credential::aws::web_identity_token::WebIdentityToken;
 use crate::credential::chain::ChainProblem;
 use crate::credential::client_certificate::ClientCertificate;
 use crate::credential::oauth::client_credentials::ClientCredentials;
 use crate::credential::oauth::jwt_bearer::JwtBearer;
 use crate::credential::oauth::token_exchange::TokenExchange;
 use crate::credential::password_file::PasswordFile;
-use crate::credential::value::{Draft, Shape, Token, Value};
+use crate::credential::value::{AwsCredentials, Draft, Shape, Token, Value};
 use crate::credential::{ExchangeError, Login};
+use crate::identity::Principal;
+use crate::target::Target;
 use crate::tls::Trust;
 
 /// For whom and what an exchange is made.
@@ -16,6 +23,12 @@ use crate::tls::Trust;
 pub(super) struct Context<'a> {
     /// The workload's own token.
     pub(super) workload: &'a Token,
+    /// Who it is.
+    pub(super) principal: &'a Principal,
+    /// The warehouse.
+    pub(super) target: &'a Target,
+    /// The role that sessions log in as there.
+    pub(super) role: &'a str,
 }
 
 /// What a kind of step is called, takes and gives.
@@ -32,11 +45,17 @@ pub struct Signature {
 impl Step {
     /// What it is called, takes and gives.
     pub fn signature(&self) -> Signature {
-        use Shape::{Credential, Token};
+        use Shape::{AwsCredentials, Credential, Token};
         let (kind, takes, gives) = match self {
             Self::TokenExchange(_) => ("token_exchange", Some(Token), Token),
             Self::ClientCredentials(settings) => ("client_credentials", settings.client_auth.is_federated().then_some(Token), Token),
             Self::JwtBearer(_) => ("jwt_bearer", Some(Token), Token),
+            Self::AwsWebIdentity(_) => ("aws_web_identity", Some(Token), AwsCredentials),
+            Self::AwsPodIdentity(_) => ("aws_pod_identity", None, AwsCredentials),
+            Self::AwsWebIdentityToken(_) => ("aws_web_identity_token", Some(AwsCredentials), Token),
+            Self::RdsToken(_) => ("rds_token", Some(AwsCredentials), Credential),
+            Self::RedshiftCredentials(_) => ("redshift_credentials", Some(AwsCredentials), Credential),
+            Self::AwsSigv4 {} => ("aws_sigv4", Some(AwsCredentials), Credential),
             Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential),
             Self::PasswordFile(_) => ("password_file", None, Credential),
             Self::TokenAsPassword {} => ("token_as_password", Some(Token), Credential),
@@ -51,6 +70,12 @@ pub(super) enum Action {
     TokenExchange(Box<TokenExchange>),
     ClientCredentials(Box<ClientCredentials>),
     JwtBearer(Box<JwtBearer>),
+    AwsWebIdentity(Box<WebIdentity>),
+    AwsPodIdentity(Box<PodIdentity>),
+    AwsWebIdentityToken(Box<WebIdentityToken>),
+    RdsToken(rds_token::Settings),
+    RedshiftCredentials(Box<RedshiftCredentials>),
+    AwsSigv4,
     ClientCertificate(Box<ClientCertificate>),
     PasswordFile(PasswordFile),
     TokenAsPassword,
@@ -62,6 +87,12 @@ impl Action {
             Step::TokenExchange(settings) => Self::TokenExchange(Box::new(TokenExchange::new(settings, trust)?)),
             Step::ClientCredentials(settings) => Self::ClientCredentials(Box::new(ClientCredentials::new(settings, trust)?)),
             Step::JwtBearer(settings) => Self::JwtBearer(Box::new(JwtBearer::new(settings, trust)?)),
+            Step::AwsWebIdentity(settings) => Self::AwsWebIdentity(Box::new(WebIdentity::new(settings, trust)?)),
+            Step::AwsPodIdentity(settings) => Self::AwsPodIdentity(Box::new(PodIdentity::new(settings, trust)?)),
+            Step::AwsWebIdentityToken(settings) => Self::AwsWebIdentityToken(Box::new(WebIdentityToken::new(settings, trust)?)),
+            Step::RdsToken(settings) => Self::RdsToken(settings.clone()),
+            Step::RedshiftCredentials(settings) => Self::RedshiftCredentials(Box::new(RedshiftCredentials::new(settings, trust)?)),
+            Step::AwsSigv4 {} => Self::AwsSigv4,
             Step::ClientCertificate(settings) => {
                 Self::ClientCertificate(Box::new(ClientCertificate::new(settings, trust).map_err(ChainProblem::Tls)?))
             }
@@ -73,9 +104,15 @@ impl Action {
     /// The audience that a token shown to this step is known to need.
     pub(super) fn audience(&self) -> Option<&str> {
         match self {
+            Self::AwsWebIdentity(step) => Some(step.audience()),
             Self::TokenExchange(_)
             | Self::ClientCredentials(_)
             | Self::JwtBearer(_)
+            | Self::AwsPodIdentity(_)
+            | Self::AwsWebIdentityToken(_)
+            | Self::RdsToken(_)
+            | Self::RedshiftCredentials(_)
+            | Self::AwsSigv4
             | Self::ClientCertificate(_)
             | Self::PasswordFile(_)
             | Self::TokenAsPassword => None,
@@ -89,6 +126,12 @@ impl Action {
             // Where it takes nothing, what it is given here is the workload's token, which it does not show.
             Self::ClientCredentials(step) => Value::Token(step.obtain(&value.token()?).await?),
             Self::JwtBearer(step) => Value::Token(step.exchange(&value.token()?, context.workload).await?),
+            Self::AwsWebIdentity(step) => Value::AwsCredentials(step.exchange(&value.token()?, context).await?),
+            Self::AwsPodIdentity(step) => Value::AwsCredentials(step.obtain().await?),
+            Self::AwsWebIdentityToken(step) => Value::Token(step.exchange(&value.aws_credentials()?).await?),
+            Self::RdsToken(settings) => Value::Credential(rds_token::make(settings, &value.aws_credentials()?, context)?),
+            Self::RedshiftCredentials(step) => Value::Credential(step.obtain(&value.aws_credentials()?, context).await?),
+            Self::AwsSigv4 => Value::Credential(as_signer(value.aws_credentials()?)),
             Self::ClientCertificate(step) => Value::Credential(step.obtain(&value.token()?).await?),
             Self::PasswordFile(step) => Value::Credential(step.obtain().await?),
             Self::TokenAsPassword => Value::Credential(as_password(value.token()?)),
@@ -98,4 +141,9 @@ impl Action {
 
 fn as_password(token: Token) -> Draft {
     Draft { id: token.id, login: Login::Token(token.value), role: None, expires_at: token.expires_at }
+}
+
+fn as_signer(keys: AwsCredentials) -> Draft {
+    let expires_at = keys.expires_at;
+    Draft { id: Some(keys.access_key_id.clone()), login: Login::AwsCredentials(keys), role: None, expires_at }
 }

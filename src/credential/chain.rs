@@ -46,7 +46,7 @@ impl Chain {
 
     async fn run(&self, proof: &Proof, target: &Target, report: &Report<'_>) -> Result<Credential, ExchangeError> {
         let workload = Token::of(proof);
-        let context = Context { workload: &workload };
+        let context = Context { workload: &workload, principal: &proof.principal, target, role: &self.role };
         let mut value = Value::Token(workload.clone());
         for link in &self.links {
             let began = Instant::now();
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(
             problem.to_string(),
             "`token_exchange` takes a token, and password_file before it gives a credential; a token comes from \
-             `token_exchange`, `client_credentials` or `jwt_bearer`"
+             `token_exchange`, `client_credentials`, `jwt_bearer` or `aws_web_identity_token`"
         );
         assert!(matches!(chain(json!([exchange, password])), Err((1, ChainProblem::Wasted { giver: "token_exchange", .. }))));
         assert!(matches!(chain(json!([both, bearer])), Err((0, ChainProblem::Endpoint))));

@@ -1,6 +1,8 @@
 //! The settings of steps, and each kind of step against a stand-in that keeps to the documented contract.
 
+mod aws;
 mod oauth;
+mod sigv4;
 
 use serde_json::json;
 
@@ -20,6 +22,11 @@ fn the_schema_of_a_step_accepts_what_the_types_accept_and_nothing_else() {
         (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign", "common_name": "dbt", "lifetime": "5m" }), true),
         (json!({ "kind": "client_certificate", "url": "https://ca.example/1.0/sign" }), false),
         (json!({ "kind": "client_certificate", "url": "ftp://ca.example", "common_name": "dbt" }), false),
+        (json!({ "kind": "aws_web_identity", "role_arn": "arn:aws:iam::1:role/x", "region": "eu-west-1" }), true),
+        (json!({ "kind": "aws_web_identity", "role_arn": "arn:aws:iam::1:role/x", "region": "eu/west" }), false),
+        (json!({ "kind": "redshift_credentials", "region": "us-east-1", "deployment": { "serverless": { "workgroup": "w" } } }), true),
+        (json!({ "kind": "redshift_credentials", "region": "us-east-1", "deployment": { "serverless": { "identifier": "w" } } }), false),
+        (json!({ "kind": "aws_sigv4" }), true),
         (json!({ "kind": "password_file", "file": "/run/password" }), true),
         (json!({ "kind": "password_file", "file": "/run/password", "lifetime": "5m" }), false),
         (json!({ "kind": "token_as_password" }), true),

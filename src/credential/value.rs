@@ -30,9 +30,10 @@ impl Shape {
     /// The kinds of step that give it, for a reader who lacks one.
     pub(super) fn makers(self) -> &'static str {
         match self {
-            Self::Token => "`token_exchange`, `client_credentials` or `jwt_bearer`",
-            Self::AwsCredentials | Self::VaultToken => "none yet",
-            Self::Credential => "`client_certificate`, `password_file` or `token_as_password`",
+            Self::Token => "`token_exchange`, `client_credentials`, `jwt_bearer` or `aws_web_identity_token`",
+            Self::AwsCredentials => "`aws_web_identity` or `aws_pod_identity`",
+            Self::VaultToken => "none yet",
+            Self::Credential => "a step such as `client_certificate`, `password_file`, `token_as_password` or `rds_token`",
         }
     }
 }
@@ -96,6 +97,14 @@ impl Value {
     /// `Internal` for anything else, which the check of the chain rules out.
     pub(super) fn token(self) -> Result<Token, ExchangeError> {
         if let Self::Token(token) = self { Ok(token) } else { Err(self.unfit(Shape::Token)) }
+    }
+
+    /// The AWS keys that a step takes.
+    ///
+    /// # Errors
+    /// `Internal` for anything else, which the check of the chain rules out.
+    pub(super) fn aws_credentials(self) -> Result<AwsCredentials, ExchangeError> {
+        if let Self::AwsCredentials(keys) = self { Ok(keys) } else { Err(self.unfit(Shape::AwsCredentials)) }
     }
 
     /// The credential that ends a chain.
