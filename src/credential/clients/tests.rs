@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::{CLIENTS_MAX, Clients};
-use crate::credential::{Credential, CredentialExchange, Exchanging, Login};
+use crate::credential::{Credential, CredentialExchange, Exchanging, Login, Report};
 use crate::fault::Reason;
 use crate::identity::client::{Likeness, Shown};
 use crate::identity::{Principal, Proof};
@@ -31,12 +31,13 @@ impl CredentialExchange for Exchange {
         "script"
     }
 
-    fn exchange<'a>(&'a self, proof: &'a Proof, _: &'a Target) -> Exchanging<'a> {
+    fn exchange<'a>(&'a self, proof: &'a Proof, _: &'a Target, _: &'a Report<'a>) -> Exchanging<'a> {
         self.tokens.lock().unwrap().push(proof.token.expose().clone());
         let now = SystemTime::now();
         let credential = Credential {
             id: format!("{}-{}", proof.principal.subject, self.count.fetch_add(1, Ordering::SeqCst)),
             login: Login::Password(Secret::from("hunter2")),
+            role: None,
             issued_at: now,
             expires_at: now + self.life,
         };
