@@ -232,6 +232,9 @@ pub enum DevError {
     /// TLS cannot be used.
     #[error("cannot use TLS")]
     Tls(#[from] TlsError),
+    /// An identity of ours cannot be used.
+    #[error("cannot verify tokens")]
+    Identity(#[from] crate::identity::SettingsError),
     /// An address of ours is not one; a host name is wrong.
     #[error("a host name does not make an address")]
     Endpoint(#[from] crate::fetch::endpoint::EndpointError),

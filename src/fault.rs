@@ -173,6 +173,22 @@ reasons! {
     TokenUnreadable { "token-unreadable", Identity, "28000", 503,
         "the identity token cannot be read",
         "check that the projected token is mounted where identities[].token_file says" }
+    /// The token file or variable holds nothing.
+    TokenEmpty { "token-empty", Identity, "28000", 503,
+        "there is nothing where the identity token should be",
+        "check what writes identities[].token_file or sets identities[].token_env; it is read again at the next login" }
+    /// The token is cut off.
+    TokenIncomplete { "token-incomplete", Identity, "28000", 503,
+        "the identity token is cut off",
+        "whatever writes it must replace the file as a whole (write beside it, then rename), as the kubelet does" }
+    /// The token was issued before one that was seen in its place.
+    TokenOlder { "token-older", Identity, "28000", 503,
+        "the identity token was replaced by an older one",
+        "find out who put it there; if that was meant, restart the sidecar" }
+    /// The API server does not accept the token.
+    TokenReviewDenied { "token-review-denied", Identity, "28000", 503,
+        "the Kubernetes API server does not accept the identity token",
+        "the log has its words; most often the pod or service account is gone, or the token has expired" }
     /// The token is not a JWT.
     TokenMalformed { "token-malformed", Identity, "28000", 503,
         "the identity token is not a well-formed JWT",
@@ -196,7 +212,7 @@ reasons! {
     /// The token's algorithm is not configured.
     TokenAlgorithm { "token-algorithm", Identity, "28000", 503,
         "the identity token is unsigned or signed with an algorithm that is not allowed",
-        "list the issuer's algorithm under identities[].algorithms; `none` is never accepted" }
+        "the log has its name; list the issuer's algorithm under identities[].algorithms; `none` is never accepted" }
     /// The token carries a `crit` header.
     TokenCritical { "token-critical-header", Identity, "28000", 503,
         "the identity token carries critical header parameters that are not understood",

@@ -19,16 +19,18 @@ pub mod client;
 pub mod jwks;
 pub mod kubernetes;
 pub mod oidc;
+mod own_token;
 pub mod token;
+mod token_review;
 
 /// One way of proving who this workload is, as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Settings {
     /// A service-account token of a Kubernetes cluster.
-    Kubernetes(kubernetes::Settings),
+    Kubernetes(Box<kubernetes::Settings>),
     /// A token of any OpenID provider.
-    Oidc(oidc::Settings),
+    Oidc(Box<oidc::Settings>),
 }
 
 impl Settings {
@@ -44,7 +46,7 @@ impl Settings {
     pub fn proves_workload(&self) -> bool {
         match self {
             Self::Kubernetes(settings) => settings.token_file.is_some(),
-            Self::Oidc(settings) => settings.token_file.is_some(),
+            Self::Oidc(settings) => settings.token_file.is_some() || settings.token_env.is_some(),
         }
     }
 
@@ -86,10 +88,16 @@ pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySourc
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// There is no token of the workload.
-    #[error("says nowhere where the workload's token is (`token_file`)")]
+    #[error("says nowhere where the workload's token is (`token_file` or `token_env`)")]
     NoToken,
+    /// There are two tokens of the workload.
+    #[error("`token_file` and `token_env` are two tokens; say one")]
+    TwoTokens,
+    /// The API server is to be asked, and nothing says where it is or as whom.
+    #[error("`verify: token_review` needs `api_server` and `bearer_token_file`")]
+    NoApiServer,
     /// There is a token of the workload, and a client would get that one's labels.
-    #[error("proves the workload itself (`token_file`); clients need an identity of their own, without one")]
+    #[error("proves the workload itself (`token_file` or `token_env`); clients need an identity of their own, without one")]
     WorkloadsOwn,
     /// Its TLS settings cannot be used.
     #[error("its TLS settings cannot be used")]

@@ -110,7 +110,7 @@ impl Check<'_> {
             match made {
                 Ok(()) => {}
                 Err(SettingsError::Tls(error)) => self.problem(format!("{place}.tls"), chain(&error)),
-                Err(error @ (SettingsError::NoToken | SettingsError::WorkloadsOwn)) => self.problem(place.as_str(), chain(&error)),
+                Err(error) => self.problem(place.as_str(), chain(&error)),
             }
             for label in settings.configured_labels().filter(|label| [SUBJECT_LABEL, ACTOR_LABEL].contains(label)) {
                 self.problem(place.as_str(), format!("the label `{label}` comes from the token alone"));

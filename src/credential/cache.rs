@@ -263,7 +263,15 @@ impl From<Failure> for ExchangeError {
 
 /// Whether the failure may pass by itself.
 fn is_transient(reason: Reason) -> bool {
-    matches!(reason, Reason::ExchangeUnreachable | Reason::ExchangeUnprepared | Reason::IssuerUnreachable | Reason::TokenUnreadable)
+    matches!(
+        reason,
+        Reason::ExchangeUnreachable
+            | Reason::ExchangeUnprepared
+            | Reason::IssuerUnreachable
+            | Reason::TokenUnreadable
+            | Reason::TokenEmpty
+            | Reason::TokenIncomplete
+    )
 }
 
 /// Three quarters of the life, less up to a tenth at random so that a fleet does not renew as one.

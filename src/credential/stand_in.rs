@@ -121,6 +121,7 @@ pub(super) fn proof() -> Proof {
         issuer: "https://cluster.example".to_owned(),
         subject: subject.to_owned(),
         token_id: Some("proof-1".to_owned()),
+        actors: Vec::new(),
         namespace: Some("shop".to_owned()),
         service_account: Some("dbt".to_owned()),
         pod: None,

@@ -12,7 +12,7 @@ use crate::dev::issuer::Issuer;
 use crate::dev::{DevError, Settings};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
-use crate::identity::kubernetes;
+use crate::identity::kubernetes::{self, Verification};
 use crate::identity::token::Algorithm;
 use crate::secret::Secret;
 use crate::tls::ClientSettings;
@@ -110,6 +110,8 @@ impl Cluster {
             algorithms: Algorithm::usual(),
             jwks_uri: None,
             discovery_uri: None,
+            verify: Verification::Offline,
+            api_server: None,
             bearer_token_file: None,
             tls: tls.clone(),
             labels: BTreeMap::new(),

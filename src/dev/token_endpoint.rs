@@ -71,6 +71,7 @@ impl TokenEndpoint {
         let own = oidc::Settings {
             name: "dev".to_owned(),
             token_file: None,
+            token_env: None,
             issuer: Endpoint::parse(issuer.url())?,
             audience: AUTHORITY_AUDIENCE.to_owned(),
             algorithms: Algorithm::usual(),

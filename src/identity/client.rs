@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 
 use crate::fault::Reason;
 use crate::identity::jwks::Pace;
+use crate::identity::token::verified_claims;
 use crate::identity::{IdentityError, Proof, Settings, SettingsError, kubernetes, oidc};
 use crate::secret::Secret;
 use crate::tls::Trust;
@@ -28,8 +26,8 @@ pub struct Verifier(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Kubernetes(kubernetes::Verifier),
-    Oidc(oidc::Verifier),
+    Kubernetes(Box<kubernetes::Verifier>),
+    Oidc(Box<oidc::Verifier>),
 }
 
 /// A client's token, verified.
@@ -56,8 +54,8 @@ impl Verifier {
             return Err(SettingsError::WorkloadsOwn);
         }
         Ok(Self(match settings {
-            Settings::Kubernetes(settings) => Kind::Kubernetes(kubernetes::Verifier::new(settings, trust, Pace::USUAL)?),
-            Settings::Oidc(settings) => Kind::Oidc(oidc::Verifier::new(settings, trust, Pace::USUAL)?),
+            Settings::Kubernetes(settings) => Kind::Kubernetes(Box::new(kubernetes::Verifier::new(settings, trust, Pace::USUAL)?)),
+            Settings::Oidc(settings) => Kind::Oidc(Box::new(oidc::Verifier::new(settings, trust, Pace::USUAL)?)),
         }))
     }
 
@@ -81,8 +79,7 @@ impl Verifier {
 impl Likeness {
     /// The likeness of a token that was verified before.
     pub(crate) fn of(token: &Secret<String>) -> Option<Self> {
-        let claims = Secret::new(URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?);
-        let mut claims: Map<String, Value> = serde_json::from_slice(claims.expose()).ok()?;
+        let mut claims = verified_claims(token)?;
         claims.retain(|name, _| !OF_ONE_TOKEN.contains(&name.as_str()));
         let text = Secret::new(serde_json::to_vec(&claims).ok()?);
         digest::digest(&digest::SHA256, text.expose()).as_ref().try_into().ok().map(Self)

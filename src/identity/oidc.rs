@@ -15,6 +15,7 @@ use crate::fetch::endpoint::Endpoint;
 use crate::identity::actor::{Actor, actors};
 use crate::identity::jwks::{Keys, Pace, Place};
 use crate::identity::kubernetes::leeway_default;
+use crate::identity::own_token::OwnToken;
 use crate::identity::token::{Algorithm, Expectation, NumericDate, time_of};
 use crate::identity::{ACTOR_LABEL, IdentityError, IdentitySource, Principal, Proof, Proving, SUBJECT_LABEL, SettingsError};
 use crate::secret::Secret;
@@ -29,6 +30,9 @@ pub struct Settings {
     /// The workload's token. It is read again at each exchange. Absent where the tokens are those that clients show.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// The environment variable that holds the workload's token, in place of a file: as GitLab gives it to a job.
+    #[serde(default)]
+    pub token_env: Option<String>,
     /// `iss` of the provider's tokens, to the last slash.
     pub issuer: Endpoint,
     /// The audience that the tokens are issued for.
@@ -57,7 +61,7 @@ pub struct Settings {
 /// The workload's token, verified offline against the provider's keys.
 #[derive(Debug)]
 pub struct Source {
-    token_file: PathBuf,
+    token: OwnToken,
     verifier: Verifier,
 }
 
@@ -65,17 +69,18 @@ impl Source {
     /// The source that the settings describe.
     ///
     /// # Errors
-    /// When there is no `token_file`, or the certificate authorities cannot be used.
+    /// When there is no token or two, or the certificate authorities cannot be used.
     pub fn new(settings: &Settings, trust: Trust) -> Result<Self, SettingsError> {
         Ok(Self {
-            token_file: settings.token_file.clone().ok_or(SettingsError::NoToken)?,
+            token: OwnToken::new(settings.token_file.as_ref(), settings.token_env.as_ref(), settings.leeway.0)?,
             verifier: Verifier::new(settings, trust, Pace::USUAL)?,
         })
     }
 
     async fn read_and_verify(&self) -> Result<Proof, IdentityError> {
-        let token = Secret::read(&self.token_file).await.map_err(|error| IdentityError::new(Reason::TokenUnreadable, error))?;
+        let token = self.token.read().await?;
         let principal = self.verifier.verify(&token).await?;
+        self.token.note(&token)?;
         Ok(Proof { principal: Arc::new(principal), token })
     }
 }

@@ -10,6 +10,7 @@ use jsonwebtoken::{DecodingKey, Validation};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::fault::Reason;
 use crate::identity::IdentityError;
@@ -40,6 +41,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    const ALL: [Self; 9] =
+        [Self::RS256, Self::RS384, Self::RS512, Self::PS256, Self::PS384, Self::PS512, Self::ES256, Self::ES384, Self::EdDSA];
+
     /// What an issuer is expected to use where nothing is configured.
     pub fn usual() -> Vec<Self> {
         vec![Self::RS256, Self::ES256]
@@ -57,6 +62,16 @@ impl Algorithm {
             Self::ES256 => "ES256",
             Self::ES384 => "ES384",
             Self::EdDSA => "EdDSA",
+        }
+    }
+
+    /// Whether a signature has at least its length in bytes (RFC 7518, sections 3.3 to 3.5; RFC 8032). A shorter RSA one would be of
+    /// a key that nobody may use.
+    fn is_whole(self, signature: usize) -> bool {
+        match self {
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => signature >= 256,
+            Self::ES256 | Self::EdDSA => signature >= 64,
+            Self::ES384 => signature >= 96,
         }
     }
 
@@ -101,8 +116,13 @@ impl Expectation {
     /// Reads the header and decides whether the token may be looked at any further.
     ///
     /// # Errors
-    /// `TokenMalformed`, `TokenCritical` or `TokenAlgorithm`.
+    /// `TokenIncomplete`, `TokenMalformed`, `TokenCritical` or `TokenAlgorithm`.
     pub fn header(&self, token: &Secret<String>) -> Result<Header, IdentityError> {
+        // How every JOSE header begins that is written without white space: `{"`.
+        let is_cut = token.expose().starts_with("eyJ") && token.expose().split('.').count() < 3;
+        if is_cut {
+            return Err(IdentityError::new(Reason::TokenIncomplete, "it ends before its signature"));
+        }
         let fields = header_fields(token).ok_or_else(|| IdentityError::new(Reason::TokenMalformed, "its header cannot be read"))?;
         // The library ignores `crit`, so it is judged here (RFC 7515, section 4.1.11).
         if fields.crit.is_some() {
@@ -110,8 +130,12 @@ impl Expectation {
         }
         let allowed = self.algorithms.iter().find(|algorithm| algorithm.as_str() == fields.alg);
         let Some(&algorithm) = allowed else {
-            return Err(IdentityError::new(Reason::TokenAlgorithm, "the algorithm of its header is not among the configured"));
+            return Err(IdentityError::new(Reason::TokenAlgorithm, unfit(&fields.alg)));
         };
+        let signature = token.expose().rsplit('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        if !signature.is_some_and(|signature| algorithm.is_whole(signature.len())) {
+            return Err(IdentityError::new(Reason::TokenIncomplete, "its signature is shorter than its algorithm makes one"));
+        }
         Ok(Header { algorithm, key_id: fields.kid })
     }
 
@@ -130,9 +154,43 @@ impl Expectation {
         validation.leeway = self.leeway.as_secs();
         match jsonwebtoken::decode::<C>(token.expose(), &key, &validation) {
             Ok(verified) => Ok(verified.claims),
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidAudience) => Err(self.wrong_audience(token)),
             Err(error) => Err(refusal(error.kind())),
         }
     }
+
+    /// Shows what was expected and what came. The signature was verified before, so these are the issuer's own words, and an
+    /// audience is no secret.
+    fn wrong_audience(&self, token: &Secret<String>) -> IdentityError {
+        let came = verified_claims(token).and_then(|mut claims| claims.remove("aud")).unwrap_or_default();
+        let came: String = came.to_string().chars().filter(|c| !c.is_control()).take(AUDIENCE_CHARACTERS_MAX).collect();
+        let cause = format!("`aud` does not name the configured audience: expected {:?}, got {came}", self.audience);
+        IdentityError::new(Reason::TokenWrongAudience, cause)
+    }
+}
+
+/// Longest list of audiences that is shown.
+const AUDIENCE_CHARACTERS_MAX: usize = 300;
+
+/// Why an algorithm is not accepted, with its name where it is one that people know.
+fn unfit(algorithm: &str) -> String {
+    match algorithm {
+        "none" => "it is unsigned".to_owned(),
+        "HS256" | "HS384" | "HS512" => "it is signed with a shared secret, which is never accepted".to_owned(),
+        "ES512" | "ES256K" | "Ed448" | "ML-DSA-44" | "ML-DSA-65" | "ML-DSA-87" => {
+            format!("it is signed with {algorithm}, which cannot be verified here; let the issuer use RS256, ES256, ES384 or EdDSA")
+        }
+        known if Algorithm::ALL.iter().any(|one| one.as_str() == known) => {
+            format!("it is signed with {known}, which is not among the configured")
+        }
+        _ => "the algorithm of its header is not among the configured".to_owned(),
+    }
+}
+
+/// The claims of a token whose signature was verified before; what is read here says nothing of one that was not.
+pub(super) fn verified_claims(token: &Secret<String>) -> Option<Map<String, Value>> {
+    let claims = Secret::new(URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?);
+    serde_json::from_slice(claims.expose()).ok()
 }
 
 /// A number of seconds since 1970, whole or not, as claims have it (RFC 7519, section 2).
@@ -185,7 +243,6 @@ fn refusal(kind: &ErrorKind) -> IdentityError {
         ErrorKind::ExpiredSignature => (Reason::TokenExpired, "`exp` has passed"),
         ErrorKind::ImmatureSignature => (Reason::TokenNotYetValid, "`nbf` has not come"),
         ErrorKind::InvalidIssuer => (Reason::TokenWrongIssuer, "`iss` is not the configured issuer"),
-        ErrorKind::InvalidAudience => (Reason::TokenWrongAudience, "`aud` does not name the configured audience"),
         ErrorKind::InvalidAlgorithm => (Reason::TokenAlgorithm, "the published key is not for the algorithm of the header"),
         ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
             (Reason::TokenClaims, "one of `exp`, `nbf`, `iss`, `aud` and `sub` is missing or has the wrong shape")

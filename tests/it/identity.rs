@@ -51,7 +51,9 @@ fn seconds_from_now(claims: &Value, seconds: i64) -> Value {
 async fn a_token_that_is_missing_or_not_one_is_refused() {
     refuses(|config| config["identities"][0]["token_file"] = "/nonexistent/token".into(), "token-unreadable", "28000").await;
     refuses_token("not a token", "token-malformed").await;
-    refuses_token("", "token-unreadable").await;
+    refuses_token("", "token-empty").await;
+    let whole = token_with(|_| {});
+    refuses_token(&whole[..whole.len() / 2], "token-incomplete").await;
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ async fn every_claim_that_is_wrong_has_its_own_reason() {
     let cases: Vec<(&str, Reason, Secret<String>)> = vec![
         ("expired", Reason::TokenExpired, changed(&rig, |claims| claims["exp"] = json!(now - 31))),
         ("not yet valid", Reason::TokenNotYetValid, changed(&rig, |claims| claims["nbf"] = json!(now + 35))),
-        ("wrong audience", Reason::TokenWrongAudience, changed(&rig, |claims| claims["aud"] = json!(["elsewhere"]))),
+        ("wrong audience", Reason::TokenWrongAudience, changed(&rig, |claims| claims["aud"] = json!(["warehouse"]))),
         ("wrong issuer", Reason::TokenWrongIssuer, changed(&rig, |claims| claims["iss"] = json!("https://elsewhere"))),
         ("warnafter", Reason::TokenWrongAudience, changed(&rig, |claims| claims["kubernetes.io"]["warnafter"] = json!(now))),
         ("other account", Reason::TokenClaims, changed(&rig, |claims| claims["sub"] = json!("system:serviceaccount:demo:intruder"))),
@@ -95,6 +95,54 @@ async fn every_claim_that_is_wrong_has_its_own_reason() {
         let token = changed(&rig, |claims| drop(claims.as_object_mut().unwrap().remove(claim)));
         assert_refused(&settings, &token, Reason::TokenClaims, claim).await;
     }
+}
+
+#[tokio::test]
+async fn a_wrong_audience_is_shown_beside_the_right_one_and_an_unknown_algorithm_by_its_name() {
+    let rig = Rig::start().await;
+    let cause = |error: IdentityError| error.source.unwrap().to_string();
+    let other = changed(&rig, |claims| claims["aud"] = json!(["https://kubernetes.default.svc"]));
+    let error = verify(&rig.identity(), &other).await.unwrap_err();
+    assert!(cause(error).ends_with(r#"expected "tollhouse", got ["https://kubernetes.default.svc"]"#));
+    for (algorithm, shown) in [
+        ("ES512", "cannot be verified here"),
+        ("ML-DSA-65", "cannot be verified here"),
+        ("HS256", "a shared secret"),
+        ("none", "it is unsigned"),
+        ("PS512", "PS512, which is not among the configured"),
+        ("surprise", "the algorithm of its header"),
+    ] {
+        let token = format!("{}.{}.c2ln", encode(&json!({ "alg": algorithm })), encode(&json!({})));
+        let error = verify(&rig.identity(), &Secret::new(token)).await.unwrap_err();
+        assert_eq!(error.reason, Reason::TokenAlgorithm, "{algorithm}");
+        assert!(cause(error).contains(shown), "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_written_to_its_end_is_cut_off_and_not_forged() {
+    let rig = Rig::start().await;
+    let whole = rig.token();
+    let dot = whole.expose().rfind('.').unwrap();
+    for end in [10, dot - 20, dot, dot + 1, dot + 100] {
+        let part = Secret::from(&whole.expose()[..end]);
+        assert_refused(&rig.identity(), &part, Reason::TokenIncomplete, &format!("{end} of {} bytes", whole.expose().len())).await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_token_that_is_put_back_is_refused_though_it_has_not_expired() {
+    let rig = Rig::start().await;
+    let file = rig.directory.path().join("put-back");
+    let settings = Settings { token_file: Some(file.clone()), ..rig.identity() };
+    let source = Source::new(&settings, Trust::Development).unwrap();
+    let older = changed(&rig, |claims| claims["iat"] = json!(claims["iat"].as_u64().unwrap() - 60));
+    for (token, expected) in [(&older, Ok(())), (&rig.token(), Ok(())), (&older, Err(Reason::TokenOlder))] {
+        std::fs::write(&file, token.expose()).unwrap();
+        assert_eq!(source.prove().await.map(|_| ()).map_err(|error| error.reason), expected);
+    }
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(source.prove().await.unwrap_err().reason, Reason::TokenEmpty);
 }
 
 #[tokio::test]
