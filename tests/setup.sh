@@ -5,10 +5,11 @@
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh fuzz       also what `make fuzz` needs
-#        tests/setup.sh moto       also what this bed of tests/identity.sh needs; so for the others
+#        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+keycloak=26.4.5
 pgjdbc=org.postgresql:postgresql:42.7.8
 cargo_fuzz=0.13.2
 
@@ -25,6 +26,8 @@ needs=(
     "libpq-dev      file:/usr/include/postgresql/libpq-fe.h"
     "postgresql     file:/usr/lib/postgresql/*/bin/postgres"
     "python3-venv   module:ensurepip"
+    "jq             command:jq"
+    "openssl        command:openssl"
 )
 
 # libFuzzer is in C++.
@@ -106,16 +109,42 @@ install_java() {
         -Dartifact="$pgjdbc" -DoutputDirectory="$PWD/.cache/java" -Dmdep.stripVersion=true
 }
 
-# moto, which plays AWS.
-install_moto() { python_environment .cache/moto tests/identity/moto/requirements.txt; }
+# moto, which plays AWS, and what judges tokens.
+install_identity() { python_environment .cache/identity tests/identity/requirements.txt; }
 
-# The toolchains that no Debian release brings in the version that is needed, or that are too large to install unasked.
-expect_toolchains() {
+install_oidc_provider() {
+    rm -rf .cache/oidc-provider
+    mkdir .cache/oidc-provider
+    cp tests/identity/oidc-provider/package.json tests/identity/oidc-provider/package-lock.json .cache/oidc-provider
+    npm --prefix .cache/oidc-provider ci --silent
+}
+
+# Keycloak, built for what its bed turns on, so that it starts in seconds.
+install_keycloak() {
+    rm -rf .cache/keycloak
+    mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+        -Dartifact="org.keycloak:keycloak-quarkus-dist:$keycloak:zip" -DoutputDirectory="$PWD/.cache/keycloak"
+    (cd .cache/keycloak && python3 -m zipfile -e ./*.zip . && rm ./*.zip && mv keycloak-* home && chmod +x home/bin/kc.sh)
+    mkdir -p .cache/keycloak/home/data/import
+    cp tests/identity/keycloak/realm.json .cache/keycloak/home/data/import/
+    .cache/keycloak/home/bin/kc.sh build --db=dev-mem --features=client-auth-federated >.cache/keycloak/build.log
+}
+
+# Both take a while: they are large programs.
+install_spire() {
+    nice -n 15 go build -C tests/identity/spire -trimpath -ldflags='-s -w' -o "$PWD/.cache/spire/" \
+        github.com/spiffe/spire/cmd/spire-agent github.com/spiffe/spire/cmd/spire-server
+}
+install_vault() { nice -n 15 go build -C tests/identity/vault -trimpath -ldflags='-s -w' -o "$PWD/.cache/vault/server" .; }
+
+# expect COMMAND...: of the toolchains that no Debian release brings in the version that is needed, or that are too large to
+# install unasked.
+expect() {
     local command missing=()
-    for command in npm node go java mvn; do
+    for command in "$@"; do
         command -v "$command" >/dev/null || missing+=("$command")
     done
-    [[ ${#missing[@]} -eq 0 ]] || { say "the whole driver matrix needs ${missing[*]}: Node.js 20, Go 1.25, Java 17, Maven 3.8 or later"; exit 1; }
+    [[ ${#missing[@]} -eq 0 ]] || { say "this needs ${missing[*]}: Node.js 20, Go 1.25, Java 17, Maven 3.8 or later"; exit 1; }
 }
 
 install_packages
@@ -126,7 +155,7 @@ case ${1-} in
         if command -v npm >/dev/null; then once node tests/drivers/node/package-lock.json; fi
         ;;
     drivers)
-        expect_toolchains
+        expect npm node go java mvn
         once node tests/drivers/node/package-lock.json
         once drivers tests/drivers/requirements.txt
         once go tests/drivers/go/*
@@ -134,7 +163,16 @@ case ${1-} in
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
     fuzz) once fuzz ;;
-    moto) once moto tests/identity/moto/requirements.txt ;;
+    moto) once identity tests/identity/requirements.txt ;;
+    oidc-provider | keycloak | spire | vault)
+        once identity tests/identity/requirements.txt
+        case $1 in
+            oidc-provider) expect npm node && once oidc_provider tests/identity/oidc-provider/package-lock.json ;;
+            keycloak) expect java mvn && once keycloak tests/identity/keycloak/realm.json ;;
+            spire) expect go && once spire tests/identity/spire/go.{mod,sum} ;;
+            vault) expect go && once vault tests/identity/vault/{go.mod,go.sum,main.go} ;;
+        esac
+        ;;
     *)
         sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
         exit 2

@@ -65,16 +65,16 @@ end() {
     wait "$@" 2>/dev/null
 }
 
-# wait_for WHAT PID COMMAND...: until the command succeeds; fails when the process ends or 30 s pass.
+# wait_for WHAT PID COMMAND...: until the command succeeds; fails when the process ends or PATIENCE seconds (30) pass.
 wait_for() {
     local what=$1 pid=$2
     shift 2
-    for _ in $(seq 300); do
+    for _ in $(seq $((${PATIENCE:-30} * 10))); do
         ! "$@" 2>/dev/null || return 0
         kill -0 "$pid" 2>/dev/null || fail "$what ended before it was ready"
         sleep 0.1
     done
-    fail "$what was not ready after 30 s"
+    fail "$what was not ready after ${PATIENCE:-30} s"
 }
 
 # start_other NAME COMMAND...: a program that a suite brings along, its output in $scratch/NAME.log; its process is the last of

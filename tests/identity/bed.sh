@@ -52,4 +52,30 @@ refused_with() {
     [[ $said == *"$2"* ]] || { echo "expected $2, got: $said"; return 1; }
 }
 
-# recorded FILTER...: each jq filter holds for some session record of the audit log.
+# audited FILTER: the jq filter holds for the session record of some execution in the audit log, which verifies.
+audited() {
+    verify_audit >/dev/null
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 1000 | jq --raw-output .id >"$scratch/records"
+    local id
+    while read -r id; do
+        "$tollhouse" audit show --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json "$id"
+    done <"$scratch/records" | jq .session >"$scratch/sessions.json"
+    jq --slurp --exit-status "any(.[]; $1)" "$scratch/sessions.json" || { cat "$scratch/sessions.json"; return 1; }
+}
+
+# logged LOG TEXT: the program said it.
+logged() {
+    grep --fixed-strings --quiet -- "$2" "$scratch/$1.log" || { echo "$1 never said: $2"; return 1; }
+}
+
+# secret_nowhere FILE...: no line of the files stands in a log of the sidecar, or in the audit log.
+secret_nowhere() {
+    local found
+    cat "$@" | grep --invert-match -e '-----' | awk 'length >= 8' >"$scratch/bed-secrets"
+    [[ -s $scratch/bed-secrets ]] || { echo "there is no secret to look for"; return 1; }
+    if found=$(grep --recursive --files-with-matches --text --fixed-strings --exclude=signing-key.pem --file="$scratch/bed-secrets" \
+        "$TOLLHOUSE_AUDIT_DIRECTORY" "$scratch/sidecar.log"); then
+        echo "a secret stands in $found"
+        return 1
+    fi
+}
