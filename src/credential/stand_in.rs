@@ -127,7 +127,6 @@ pub(super) fn proof() -> Proof {
         pod: None,
         pod_uid: None,
         labels: BTreeMap::new(),
-        actors: Vec::new(),
         proven_by: "stand_in",
         expires_at,
     };
