@@ -21,11 +21,13 @@ struct Reader<'r> {
     /// Texts around this one; a text within a text within a text is not looked at.
     outer_texts: usize,
     found: Found,
+    /// The name that `EXECUTE name` runs.
+    executes: Option<String>,
 }
 
 /// What one statement does.
 pub(super) fn judge(vendor: &'static Vendor, parsed: &Parsed, limits: &Limits, outer_texts: usize) -> Statement {
-    let mut reader = Reader { vendor, limits, outer_texts, found: Found::default() };
+    let mut reader = Reader { vendor, limits, outer_texts, found: Found::default(), executes: None };
     let verb = reader.statement(parsed);
     reader.judged(verb)
 }
@@ -35,7 +37,12 @@ impl Reader<'_> {
     fn judged(self, verb: &'static str) -> Statement {
         let Found { effects, names_change } = self.found;
         let is_unsure = names_change || effects.iter().any(|effect| matches!(effect, Effect::Opaque { .. } | Effect::Call { .. }));
-        Statement { verb, effects, session: if is_unsure { Session::SearchPathUnknown } else { Session::Unchanged } }
+        let session = match self.executes {
+            Some(name) => Session::Executes { name },
+            None if is_unsure => Session::SearchPathUnknown,
+            None => Session::Unchanged,
+        };
+        Statement { verb, effects, session }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "statements that are not listed here define something, or are opaque")]

@@ -40,7 +40,7 @@ pub(in crate::sql::dialect) fn judge(
     FORMS.iter().find_map(|form| {
         let mut parser = Parser::new(&*dialect).with_recursion_limit(PARSER_DEPTH_MAX);
         parser = parser.with_tokens_with_locations(tokens.to_vec());
-        let mut reader = Reader { vendor, limits, outer_texts, found: Found::default() };
+        let mut reader = Reader { vendor, limits, outer_texts, found: Found::default(), executes: None };
         let verb = form(&mut reader, &mut parser).ok()?;
         while parser.consume_token(&Token::SemiColon) {}
         (parser.peek_token_ref().token == Token::EOF).then(|| reader.judged(verb))

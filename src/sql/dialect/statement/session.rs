@@ -42,10 +42,23 @@ impl Reader<'_> {
         "USE"
     }
 
-    /// A text that stands in the statement is judged like the statement itself, once.
+    /// A text that stands in the statement is judged like the statement itself, once. What stands behind a name is for whoever
+    /// tracks the session.
     pub(super) fn execute(&mut self, parsed: &Parsed) -> &'static str {
         let Parsed::Execute { name: None, parameters, immediate: true, into, using, .. } = parsed else {
-            self.class("EXECUTE", OpaqueClass::Execute);
+            match parsed {
+                // In a text within a text nobody would look behind the name.
+                Parsed::Execute { name: Some(name), immediate: false, into, .. } if into.is_empty() && self.outer_texts == 0 => {
+                    self.executes = match name.0.as_slice() {
+                        [part] => part.as_ident().map(|name| name::folded(self.vendor, name)),
+                        _ => None,
+                    };
+                }
+                _ => {}
+            }
+            if self.executes.is_none() {
+                self.class("EXECUTE", OpaqueClass::Execute);
+            }
             return self.reads("EXECUTE", parsed, &[]);
         };
         match (parameters.as_slice(), into.is_empty() && using.is_empty()) {
