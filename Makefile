@@ -6,7 +6,7 @@ SHELL := bash
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/sarif.sh tests/drivers/psql.sh tests/regress.sh \
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
 	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets

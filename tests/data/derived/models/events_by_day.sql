@@ -1,0 +1,3 @@
+{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='at', batch_size='day', begin='2024-02-28', unique_key='id', lookback=1) }}
+
+select id, at, amount from {{ ref('events') }}
