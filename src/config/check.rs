@@ -74,6 +74,7 @@ impl Check<'_> {
             ("limits.handshake_timeout", limits.handshake_timeout.0.is_zero()),
             ("limits.connect_timeout", limits.connect_timeout.0.is_zero()),
             ("limits.idle_timeout", limits.idle_timeout.0.is_zero()),
+            ("limits.session_age_max", limits.session_age_max.is_some_and(|age| age.0.is_zero())),
             ("policy.reload_interval", self.file.policy.reload_interval.0.is_zero()),
         ];
         for (path, is_zero) in zero {
