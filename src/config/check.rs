@@ -206,7 +206,11 @@ impl Check<'_> {
             self.listener(&place, listener);
             let found = file.targets.iter().zip(kinds).find(|(target, _)| target.name == listener.target);
             match found {
-                Some((target, Some(kind))) => routes.extend(self.route(listener, target, kind)),
+                Some((target, Some(kind))) => {
+                    let route = self.route(listener, target, kind);
+                    route.iter().for_each(|route| self.credential_of(route));
+                    routes.extend(route);
+                }
                 Some((_, None)) => {}
                 None => {
                     let words = file.targets.iter().map(|target| target.name.as_str());
@@ -236,6 +240,18 @@ impl Check<'_> {
         let demands = Demands { client_ca: tls.client_ca.clone(), protocol: None };
         if let Err(error) = Acceptor::demanding(&tls.files, demands, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
+        }
+    }
+
+    /// A certificate goes to the warehouse as it is; every other step needs a token, or nothing of the identity.
+    fn credential_of(&mut self, route: &Route) {
+        let shows_certificate = matches!(route.credential.as_slice(), [credential::Step::X509Svid {}]);
+        let place = self.file.targets.iter().position(|target| target.name == route.target.name).unwrap_or_default();
+        let (identity, place) = (route.identity.name(), format!("targets[{place}].credential"));
+        if shows_certificate && !route.identity.has_certificate() {
+            self.problem(place, format!("`x509_svid` needs an identity of kind `spiffe` with `svid: x509`, and `{identity}` is none"));
+        } else if !shows_certificate && route.identity.has_certificate() {
+            self.problem(place, format!("`{identity}` is a certificate and has no token to exchange: the only step is `x509_svid`"));
         }
     }
 

@@ -8,7 +8,8 @@ use crate::credential::oauth::jwt_bearer::JwtBearer;
 use crate::credential::oauth::token_exchange::TokenExchange;
 use crate::credential::password_file::PasswordFile;
 use crate::credential::value::{Draft, Shape, Token, Value};
-use crate::credential::{ExchangeError, Login};
+use crate::credential::{ExchangeError, Login, x509_svid};
+use crate::identity::Certificate;
 use crate::tls::Trust;
 
 /// For whom and what an exchange is made.
@@ -16,6 +17,8 @@ use crate::tls::Trust;
 pub(super) struct Context<'a> {
     /// The workload's own token.
     pub(super) workload: &'a Token,
+    /// The workload's own certificate, where its identity has one.
+    pub(super) certificate: Option<&'a Certificate>,
 }
 
 /// What a kind of step is called, takes and gives.
@@ -39,6 +42,7 @@ impl Step {
             Self::JwtBearer(_) => ("jwt_bearer", Some(Token), Token),
             Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential),
             Self::PasswordFile(_) => ("password_file", None, Credential),
+            Self::X509Svid {} => ("x509_svid", None, Credential),
             Self::TokenAsPassword {} => ("token_as_password", Some(Token), Credential),
         };
         Signature { kind, takes, gives }
@@ -53,6 +57,7 @@ pub(super) enum Action {
     JwtBearer(Box<JwtBearer>),
     ClientCertificate(Box<ClientCertificate>),
     PasswordFile(PasswordFile),
+    X509Svid,
     TokenAsPassword,
 }
 
@@ -66,6 +71,7 @@ impl Action {
                 Self::ClientCertificate(Box::new(ClientCertificate::new(settings, trust).map_err(ChainProblem::Tls)?))
             }
             Step::PasswordFile(settings) => Self::PasswordFile(PasswordFile::new(settings)),
+            Step::X509Svid {} => Self::X509Svid,
             Step::TokenAsPassword {} => Self::TokenAsPassword,
         })
     }
@@ -78,6 +84,7 @@ impl Action {
             | Self::JwtBearer(_)
             | Self::ClientCertificate(_)
             | Self::PasswordFile(_)
+            | Self::X509Svid
             | Self::TokenAsPassword => None,
         }
     }
@@ -91,6 +98,7 @@ impl Action {
             Self::JwtBearer(step) => Value::Token(step.exchange(&value.token()?, context.workload).await?),
             Self::ClientCertificate(step) => Value::Credential(step.obtain(&value.token()?).await?),
             Self::PasswordFile(step) => Value::Credential(step.obtain().await?),
+            Self::X509Svid => Value::Credential(x509_svid::obtain(context.certificate, context.workload)?),
             Self::TokenAsPassword => Value::Credential(as_password(value.token()?)),
         })
     }

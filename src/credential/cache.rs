@@ -317,6 +317,8 @@ fn is_transient(reason: Reason) -> bool {
             | Reason::TokenUnreadable
             | Reason::TokenEmpty
             | Reason::TokenIncomplete
+            | Reason::IdentityNotIssued
+            | Reason::WorkloadApi
     )
 }
 

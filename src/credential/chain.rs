@@ -46,7 +46,7 @@ impl Chain {
 
     async fn run(&self, proof: &Proof, target: &Target, report: &Report<'_>) -> Result<Credential, ExchangeError> {
         let workload = Token::of(proof);
-        let context = Context { workload: &workload };
+        let context = Context { workload: &workload, certificate: proof.certificate.as_deref() };
         let mut value = Value::Token(workload.clone());
         for link in &self.links {
             let began = Instant::now();

@@ -128,7 +128,11 @@ pub(super) fn proof() -> Proof {
         proven_by: "stand_in",
         expires_at,
     };
-    Proof { principal: Arc::new(principal), token: Secret::new(jwt(&json!({ "sub": subject, "aud": ["tollhouse"], "exp": exp }))) }
+    Proof {
+        principal: Arc::new(principal),
+        token: Secret::new(jwt(&json!({ "sub": subject, "aud": ["tollhouse"], "exp": exp }))),
+        certificate: None,
+    }
 }
 
 /// The warehouse.

@@ -32,7 +32,7 @@ impl Shape {
         match self {
             Self::Token => "`token_exchange`, `client_credentials` or `jwt_bearer`",
             Self::AwsCredentials | Self::VaultToken => "none yet",
-            Self::Credential => "`client_certificate`, `password_file` or `token_as_password`",
+            Self::Credential => "`client_certificate`, `password_file`, `x509_svid` or `token_as_password`",
         }
     }
 }

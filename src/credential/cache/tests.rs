@@ -62,7 +62,7 @@ impl IdentitySource for Script {
                 proven_by: "script",
                 expires_at: SystemTime::now() + life,
             };
-            Ok(Proof { principal: Arc::new(principal), token: Secret::new(self.token.lock().unwrap().clone()) })
+            Ok(Proof { principal: Arc::new(principal), token: Secret::new(self.token.lock().unwrap().clone()), certificate: None })
         })
     }
 }
