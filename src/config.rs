@@ -346,6 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_shown_as_it_is_and_a_token_is_not_shown_as_one() {
+        let step = "{ kind: client_certificate, url: \"https://ca.example.com/1.0/sign\", common_name: dbt_runner }";
+        let minimal = include_str!("../config/minimal.yaml");
+        let (before, rest) = minimal.split_once("  - kind: kubernetes\n").unwrap();
+        let (_, behind) = rest.split_once("policy:\n").unwrap();
+        let spiffe = "  - { kind: spiffe, name: agent, endpoint_socket: \"unix:///run/agent.sock\", svid: x509 }\npolicy:\n";
+        let with_certificate = format!("{before}{spiffe}{behind}");
+        assert!(Config::parse("c.yaml", &with_certificate.replace(step, "{ kind: x509_svid }"), &|_| None).is_ok());
+        let problems = paths_and_messages(&with_certificate);
+        assert!(problems[0].starts_with("targets[0].credential: `agent` is a certificate and has no token"), "{problems:?}");
+        let problems = changed(step, "{ kind: x509_svid }");
+        assert!(problems[0].starts_with("targets[0].credential: `x509_svid` needs an identity of kind `spiffe`"), "{problems:?}");
+    }
+
+    #[test]
     fn a_chain_that_makes_no_credential_is_found_at_its_step() {
         let exchange = "kind: token_exchange, token_endpoint: \"https://sts.example.com/token\" }";
         let problems = changed("kind: client_certificate, url: \"https://ca.example.com/1.0/sign\", common_name: dbt_runner }", exchange);

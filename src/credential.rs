@@ -28,6 +28,7 @@ pub mod clients;
 pub mod oauth;
 pub mod password_file;
 pub mod value;
+mod x509_svid;
 
 /// One step from the workload's token to a credential, as configured. Each takes what the one before it gives; the last makes
 /// the credential.
@@ -56,6 +57,8 @@ pub enum Step {
     ClientCertificate(Box<client_certificate::Settings>),
     /// A password from a file. Makes a credential.
     PasswordFile(password_file::Settings),
+    /// The workload's X.509-SVID as the client certificate. Makes a credential, and needs an identity that has one.
+    X509Svid {},
     /// The token itself, as a bearer token where the warehouse takes one, else as the password. Makes a credential.
     TokenAsPassword {},
 }

@@ -123,6 +123,10 @@ reasons! {
     IdleTimeout { "idle-timeout", Client, "57P05", 408,
         "the session was idle for longer than allowed",
         "raise limits.idle_timeout or let the client reconnect" }
+    /// The session is older than allowed.
+    SessionAge { "session-age", Client, "57P05", 408,
+        "the session is older than allowed",
+        "let the client reconnect, or raise limits.session_age_max" }
     /// The client's own login towards the proxy failed.
     ClientAuthentication { "client-authentication", Client, "28P01", 401,
         "the client's login to the proxy failed",
@@ -229,6 +233,22 @@ reasons! {
     TokenClaims { "token-claims", Identity, "28000", 503,
         "the identity token lacks a claim that is needed",
         "a Kubernetes token needs sub `system:serviceaccount:<namespace>:<name>`, iss, aud and exp; others what identities[].labels_from_claims names" }
+    /// The Workload API has no identity for this workload, yet.
+    IdentityNotIssued { "identity-not-issued", Identity, "28000", 503,
+        "the SPIFFE Workload API has no identity for this workload",
+        "register the workload: the selectors of its entry must fit this process; a new entry takes some seconds to arrive" }
+    /// The Workload API no longer has an identity for this workload.
+    IdentityWithdrawn { "identity-withdrawn", Identity, "28000", 503,
+        "the identity of this workload was withdrawn",
+        "its registration entry is gone; what was exchanged for the identity is not used any more" }
+    /// The Workload API does not answer.
+    WorkloadApi { "workload-api-unreachable", Identity, "28000", 503,
+        "the SPIFFE Workload API cannot be reached",
+        "check that the agent runs and that its socket is mounted where identities[].endpoint_socket or SPIFFE_ENDPOINT_SOCKET says" }
+    /// GitHub gives the job no token.
+    TokenNotMinted { "token-not-minted", Identity, "28000", 503,
+        "the CI system gives this job no identity token",
+        "a GitHub job needs `permissions: { id-token: write }`; the log has the answer's status" }
     /// The file with the workload's labels cannot be used.
     LabelsUnreadable { "labels-unreadable", Identity, "28000", 503,
         "the workload's labels cannot be read",

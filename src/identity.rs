@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,12 @@ use crate::tls::{TlsError, Trust};
 
 pub mod actor;
 pub mod client;
+pub mod github_actions;
 pub mod jwks;
 pub mod kubernetes;
 pub mod oidc;
 mod own_token;
+pub mod spiffe;
 pub mod token;
 mod token_review;
 
@@ -31,6 +34,10 @@ pub enum Settings {
     Kubernetes(Box<kubernetes::Settings>),
     /// A token of any OpenID provider.
     Oidc(Box<oidc::Settings>),
+    /// What SPIFFE's Workload API gives.
+    Spiffe(spiffe::Settings),
+    /// A token that GitHub mints for a job.
+    GithubActions(Box<github_actions::Settings>),
 }
 
 impl Settings {
@@ -39,6 +46,8 @@ impl Settings {
         match self {
             Self::Kubernetes(settings) => &settings.name,
             Self::Oidc(settings) => &settings.name,
+            Self::Spiffe(settings) => &settings.name,
+            Self::GithubActions(settings) => &settings.name,
         }
     }
 
@@ -47,14 +56,24 @@ impl Settings {
         match self {
             Self::Kubernetes(settings) => settings.token_file.is_some(),
             Self::Oidc(settings) => settings.token_file.is_some() || settings.token_env.is_some(),
+            Self::Spiffe(_) | Self::GithubActions(_) => true,
+        }
+    }
+
+    /// Whether the workload is proven by a certificate, and has no token that could be exchanged.
+    pub fn has_certificate(&self) -> bool {
+        match self {
+            Self::Spiffe(settings) => settings.svid == spiffe::Svid::X509,
+            Self::Kubernetes(_) | Self::Oidc(_) | Self::GithubActions(_) => false,
         }
     }
 
     /// The keys of all labels that it may give.
     pub fn configured_labels(&self) -> impl Iterator<Item = &str> {
         let from_claims = match self {
-            Self::Kubernetes(_) => None,
+            Self::Kubernetes(_) | Self::Spiffe(_) => None,
             Self::Oidc(settings) => Some(settings.labels_from_claims.keys()),
+            Self::GithubActions(settings) => Some(settings.labels_from_claims.keys()),
         };
         self.labels().keys().chain(from_claims.into_iter().flatten()).map(String::as_str)
     }
@@ -64,6 +83,8 @@ impl Settings {
         match self {
             Self::Kubernetes(settings) => &settings.labels,
             Self::Oidc(settings) => &settings.labels,
+            Self::Spiffe(settings) => &settings.labels,
+            Self::GithubActions(settings) => &settings.labels,
         }
     }
 }
@@ -81,6 +102,8 @@ pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySourc
     Ok(match settings {
         Settings::Kubernetes(settings) => Arc::new(kubernetes::Source::new(settings, trust)?),
         Settings::Oidc(settings) => Arc::new(oidc::Source::new(settings, trust)?),
+        Settings::Spiffe(settings) => Arc::new(spiffe::Source::new(settings)?),
+        Settings::GithubActions(settings) => Arc::new(github_actions::Source::new(settings, trust)?),
     })
 }
 
@@ -96,6 +119,15 @@ pub enum SettingsError {
     /// The API server is to be asked, and nothing says where it is or as whom.
     #[error("`verify: token_review` needs `api_server` and `bearer_token_file`")]
     NoApiServer,
+    /// The Workload API cannot be found.
+    #[error("`endpoint_socket` {0}")]
+    WorkloadApi(&'static str),
+    /// An audience is missing, or has no meaning.
+    #[error("{0}")]
+    Audience(&'static str),
+    /// A SPIFFE ID is written wrongly.
+    #[error("`spiffe_id` is no SPIFFE ID, such as spiffe://example.org/dbt")]
+    SpiffeId,
     /// There is a token of the workload, and a client would get that one's labels.
     #[error("proves the workload itself (`token_file` or `token_env`); clients need an identity of their own, without one")]
     WorkloadsOwn,
@@ -124,8 +156,19 @@ pub trait IdentitySource: Send + Sync {
 pub struct Proof {
     /// Who.
     pub principal: Arc<Principal>,
-    /// The verified token, the subject token of every exchange.
+    /// The verified token, the subject token of every exchange; empty where a certificate proves the workload.
     pub token: Secret<String>,
+    /// The certificate that proves the workload to others, where its identity has one.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Certificate {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: Secret<PrivateKeyDer<'static>>,
 }
 
 /// Who is calling: what the verified token says, and nothing else.
@@ -195,6 +238,8 @@ mod tests {
             (good.clone(), true),
             (with("kind", json!("oidc")), true),
             (with("kind", json!("spiffe")), false),
+            (json!({ "kind": "spiffe", "name": "agent", "audience": "tollhouse" }), true),
+            (json!({ "kind": "github_actions", "name": "job", "audience": "tollhouse" }), true),
             (with("algorithms", json!(["ES384", "EdDSA"])), true),
             (with("algorithms", json!(["none"])), false),
             (with("algorithms", json!(["HS256"])), false),

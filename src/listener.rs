@@ -140,6 +140,9 @@ pub struct Limits {
     pub connect_timeout: Span,
     /// Time that a session may be idle. Then it is closed with SQLSTATE 57P05. A running query is not idle.
     pub idle_timeout: Span,
+    /// The longest life of a session; without bound where absent, also past the end of the credential that opened it. A session of
+    /// this age is closed with SQLSTATE 57P05 as soon as no query runs; the server then rolls an open transaction back.
+    pub session_age_max: Option<Span>,
 }
 
 impl Default for Limits {
@@ -153,6 +156,7 @@ impl Default for Limits {
             handshake_timeout: Span::seconds(10),
             connect_timeout: Span::seconds(10),
             idle_timeout: Span::seconds(3600),
+            session_age_max: None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub exchange_duration: HistogramVec,
     /// Unix time at which the credential in use expires, by target.
     pub credential_expiry: GaugeVec,
+    /// Unix time at which the credential in use was issued, by target.
+    pub credential_issued: GaugeVec,
     /// Audit records written, by kind.
     pub audit_records_total: IntCounterVec,
     /// Time of one group commit.
@@ -115,6 +117,11 @@ impl Metrics {
             credential_expiry: make.gauges(
                 "credential_expiry_timestamp_seconds",
                 "Unix time at which the credential in use expires.",
+                &["target"],
+            )?,
+            credential_issued: make.gauges(
+                "credential_issued_timestamp_seconds",
+                "Unix time at which the credential in use was issued: its age is the time since.",
                 &["target"],
             )?,
             audit_records_total: make.counters("audit_records_total", "Audit records written.", &["kind"])?,
@@ -222,6 +229,7 @@ mod tests {
             self.exchange_steps_total.with_label_values(&["", ""]);
             self.exchange_duration.with_label_values(&[""]);
             self.credential_expiry.with_label_values(&[""]);
+            self.credential_issued.with_label_values(&[""]);
             self.audit_records_total.with_label_values(&[""]);
         }
     }

@@ -264,7 +264,7 @@ impl IdentitySource for Known {
     }
 
     fn prove(&self) -> Proving<'_> {
-        Box::pin(async { Ok(Proof { principal: Arc::new(principal()), token: Secret::new("token".to_owned()) }) })
+        Box::pin(async { Ok(Proof { principal: Arc::new(principal()), token: Secret::new("token".to_owned()), certificate: None }) })
     }
 }
 

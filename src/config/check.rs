@@ -74,6 +74,7 @@ impl Check<'_> {
             ("limits.handshake_timeout", limits.handshake_timeout.0.is_zero()),
             ("limits.connect_timeout", limits.connect_timeout.0.is_zero()),
             ("limits.idle_timeout", limits.idle_timeout.0.is_zero()),
+            ("limits.session_age_max", limits.session_age_max.is_some_and(|age| age.0.is_zero())),
             ("policy.reload_interval", self.file.policy.reload_interval.0.is_zero()),
         ];
         for (path, is_zero) in zero {
@@ -215,7 +216,9 @@ impl Check<'_> {
                             "`scram` is a login of PostgreSQL's protocol; use `token` over HTTP",
                         );
                     }
-                    routes.extend(self.route(listener, target, kind));
+                    let route = self.route(listener, target, kind);
+                    route.iter().for_each(|route| self.credential_of(route));
+                    routes.extend(route);
                 }
                 Some((_, None)) => {}
                 None => {
@@ -246,6 +249,18 @@ impl Check<'_> {
         let demands = Demands { client_ca: tls.client_ca.clone(), protocol: None };
         if let Err(error) = Acceptor::demanding(&tls.files, demands, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
+        }
+    }
+
+    /// A certificate goes to the warehouse as it is; every other step needs a token, or nothing of the identity.
+    fn credential_of(&mut self, route: &Route) {
+        let shows_certificate = matches!(route.credential.as_slice(), [credential::Step::X509Svid {}]);
+        let place = self.file.targets.iter().position(|target| target.name == route.target.name).unwrap_or_default();
+        let (identity, place) = (route.identity.name(), format!("targets[{place}].credential"));
+        if shows_certificate && !route.identity.has_certificate() {
+            self.problem(place, format!("`x509_svid` needs an identity of kind `spiffe` with `svid: x509`, and `{identity}` is none"));
+        } else if !shows_certificate && route.identity.has_certificate() {
+            self.problem(place, format!("`{identity}` is a certificate and has no token to exchange: the only step is `x509_svid`"));
         }
     }
 

@@ -13,8 +13,8 @@ use crate::credential::oauth::jwt_bearer::JwtBearer;
 use crate::credential::oauth::token_exchange::TokenExchange;
 use crate::credential::password_file::PasswordFile;
 use crate::credential::value::{AwsCredentials, Draft, Shape, Token, Value};
-use crate::credential::{ExchangeError, Login};
-use crate::identity::Principal;
+use crate::credential::{ExchangeError, Login, x509_svid};
+use crate::identity::{Certificate, Principal};
 use crate::target::Target;
 use crate::tls::Trust;
 
@@ -29,6 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) target: &'a Target,
     /// The role that sessions log in as there.
     pub(super) role: &'a str,
+    /// The workload's own certificate, where its identity has one.
+    pub(super) certificate: Option<&'a Certificate>,
 }
 
 /// What a kind of step is called, takes and gives.
@@ -58,6 +60,7 @@ impl Step {
             Self::AwsSigv4 {} => ("aws_sigv4", Some(AwsCredentials), Credential),
             Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential),
             Self::PasswordFile(_) => ("password_file", None, Credential),
+            Self::X509Svid {} => ("x509_svid", None, Credential),
             Self::TokenAsPassword {} => ("token_as_password", Some(Token), Credential),
         };
         Signature { kind, takes, gives }
@@ -78,6 +81,7 @@ pub(super) enum Action {
     AwsSigv4,
     ClientCertificate(Box<ClientCertificate>),
     PasswordFile(PasswordFile),
+    X509Svid,
     TokenAsPassword,
 }
 
@@ -97,6 +101,7 @@ impl Action {
                 Self::ClientCertificate(Box::new(ClientCertificate::new(settings, trust).map_err(ChainProblem::Tls)?))
             }
             Step::PasswordFile(settings) => Self::PasswordFile(PasswordFile::new(settings)),
+            Step::X509Svid {} => Self::X509Svid,
             Step::TokenAsPassword {} => Self::TokenAsPassword,
         })
     }
@@ -115,6 +120,7 @@ impl Action {
             | Self::AwsSigv4
             | Self::ClientCertificate(_)
             | Self::PasswordFile(_)
+            | Self::X509Svid
             | Self::TokenAsPassword => None,
         }
     }
@@ -134,6 +140,7 @@ impl Action {
             Self::AwsSigv4 => Value::Credential(as_signer(value.aws_credentials()?)),
             Self::ClientCertificate(step) => Value::Credential(step.obtain(&value.token()?).await?),
             Self::PasswordFile(step) => Value::Credential(step.obtain().await?),
+            Self::X509Svid => Value::Credential(x509_svid::obtain(context.certificate, context.workload)?),
             Self::TokenAsPassword => Value::Credential(as_password(value.token()?)),
         })
     }

@@ -20,6 +20,8 @@ const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(15);
 const SKEW: Duration = Duration::from_secs(30);
 /// Pauses between attempts while the failure may pass by itself.
 const ATTEMPT_PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+/// A credential is used for no longer than this without a new exchange, whatever it says.
+const LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// For how long a failure is answered without asking again.
 const TRANSIENT_PAUSE: Duration = Duration::from_secs(1);
 const DENIED_PAUSE: Duration = Duration::from_secs(10);
@@ -51,10 +53,6 @@ impl Lease {
     pub fn expires_at(&self) -> SystemTime {
         self.principal.expires_at.min(self.credential.expires_at)
     }
-
-    fn is_usable(&self, now: SystemTime) -> bool {
-        self.expires_at() > now + SKEW
-    }
 }
 
 impl Cache {
@@ -83,6 +81,24 @@ impl Cache {
             Ok(None) | Err(_) => Err(ExchangeError::new(Reason::Internal, "the exchange ended by a panic")),
         }
     }
+
+    /// Another credential in place of one that the warehouse has just refused, if there can be one: it is given up, unless that
+    /// happened to another within the last 10 s, for then a new one is no better. `None` leaves the warehouse's refusal as the
+    /// answer. Waits and is cancel safe as [`Cache::get`] is.
+    pub async fn replace(&self, refused: &Lease) -> Option<Lease> {
+        let is_refused = |lease: &Lease| Arc::ptr_eq(&lease.credential, &refused.credential);
+        {
+            let mut state = self.shared.state();
+            if state.held.as_ref().is_some_and(|held| is_refused(&held.lease)) {
+                if state.rejected.is_some_and(|at| at.elapsed() < DENIED_PAUSE) {
+                    return None;
+                }
+                state.rejected = Some(Instant::now());
+                state.held = None;
+            }
+        }
+        self.get().await.ok().filter(|lease| !is_refused(lease))
+    }
 }
 
 struct Shared {
@@ -100,11 +116,36 @@ struct State {
     held: Option<Held>,
     flight: Option<Flight>,
     failed: Option<Failed>,
+    /// When a credential was last given up because the warehouse did not take it.
+    rejected: Option<Instant>,
 }
 
+/// A lease and its times on both clocks: the one of the wall can be set back, the other stands still while the machine sleeps.
+/// The clock that is ahead decides.
 struct Held {
     lease: Lease,
     renew_at: SystemTime,
+    /// The same moment on the other clock.
+    renew_after: Instant,
+    /// The same moment as the end of its use.
+    usable_until: Instant,
+}
+
+impl Held {
+    fn new(lease: Lease) -> Self {
+        let (now, instant) = (SystemTime::now(), Instant::now());
+        let renew_at = renew_at(&lease);
+        let after = |time: SystemTime, less| instant + time.duration_since(now + less).unwrap_or_default().min(LIFE_MAX);
+        Self { renew_after: after(renew_at, Duration::ZERO), usable_until: after(lease.expires_at(), SKEW), renew_at, lease }
+    }
+
+    fn is_usable(&self, now: SystemTime, instant: Instant) -> bool {
+        self.lease.expires_at() > now + SKEW && instant < self.usable_until
+    }
+
+    fn is_due(&self, now: SystemTime, instant: Instant) -> bool {
+        now >= self.renew_at || instant >= self.renew_after
+    }
 }
 
 /// The last exchange, where it failed.
@@ -144,11 +185,11 @@ enum Look {
 impl Shared {
     fn look(self: &Arc<Self>, now: SystemTime, instant: Instant) -> Look {
         let mut state = self.state();
-        let held = state.held.as_ref().filter(|held| held.lease.is_usable(now));
+        let held = state.held.as_ref().filter(|held| held.is_usable(now, instant));
         let is_paused = state.failed.as_ref().is_some_and(|failed| instant < failed.at + failed.pause(held.is_some()));
         if let Some(held) = held {
             let lease = held.lease.clone();
-            if now >= held.renew_at && !is_paused {
+            if held.is_due(now, instant) && !is_paused {
                 self.join_flight(&mut state);
             }
             return Look::Lease(lease);
@@ -224,9 +265,14 @@ impl Shared {
             Ok(lease) => {
                 state.failed = None;
                 self.metrics.credential_expiry.with_label_values(&[&self.target.name]).set(unix_seconds(lease.expires_at()));
-                state.held = Some(Held { renew_at: renew_at(lease), lease: lease.clone() });
+                self.metrics.credential_issued.with_label_values(&[&self.target.name]).set(unix_seconds(lease.credential.issued_at));
+                state.held = Some(Held::new(lease.clone()));
             }
             Err(failure) => {
+                // Whoever has lost the identity must not go on with what was made of it.
+                if failure.reason == Reason::IdentityWithdrawn {
+                    state.held = None;
+                }
                 let count = state.failed.as_ref().map_or(1, |failed| failed.count.saturating_add(1));
                 state.failed = Some(Failed { failure: failure.clone(), at: Instant::now(), count });
                 let (target, reason, cause) = (&self.target.name, failure.reason.code(), failure.cause.as_deref());
@@ -271,6 +317,8 @@ fn is_transient(reason: Reason) -> bool {
             | Reason::TokenUnreadable
             | Reason::TokenEmpty
             | Reason::TokenIncomplete
+            | Reason::IdentityNotIssued
+            | Reason::WorkloadApi
     )
 }
 

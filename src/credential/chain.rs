@@ -46,7 +46,8 @@ impl Chain {
 
     async fn run(&self, proof: &Proof, target: &Target, report: &Report<'_>) -> Result<Credential, ExchangeError> {
         let workload = Token::of(proof);
-        let context = Context { workload: &workload, principal: &proof.principal, target, role: &self.role };
+        let certificate = proof.certificate.as_deref();
+        let context = Context { workload: &workload, principal: &proof.principal, certificate, target, role: &self.role };
         let mut value = Value::Token(workload.clone());
         for link in &self.links {
             let began = Instant::now();

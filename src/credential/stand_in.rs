@@ -130,7 +130,11 @@ pub(super) fn proof() -> Proof {
         proven_by: "stand_in",
         expires_at,
     };
-    Proof { principal: Arc::new(principal), token: Secret::new(jwt(&json!({ "sub": subject, "aud": ["tollhouse"], "exp": EXP }))) }
+    Proof {
+        principal: Arc::new(principal),
+        token: Secret::new(jwt(&json!({ "sub": subject, "aud": ["tollhouse"], "exp": EXP }))),
+        certificate: None,
+    }
 }
 
 /// The warehouse.

@@ -33,7 +33,7 @@ impl Shape {
             Self::Token => "`token_exchange`, `client_credentials`, `jwt_bearer` or `aws_web_identity_token`",
             Self::AwsCredentials => "`aws_web_identity` or `aws_pod_identity`",
             Self::VaultToken => "none yet",
-            Self::Credential => "a step such as `client_certificate`, `password_file`, `token_as_password` or `rds_token`",
+            Self::Credential => "a step such as `client_certificate`, `password_file`, `token_as_password`, `x509_svid` or `rds_token`",
         }
     }
 }

@@ -54,7 +54,7 @@ impl Rig {
             proven_by: "test",
             expires_at: SystemTime::now() + Duration::from_secs(600),
         };
-        Proof { principal: Arc::new(principal), token: self.token() }
+        Proof { principal: Arc::new(principal), token: self.token(), certificate: None }
     }
 }
 

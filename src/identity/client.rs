@@ -55,6 +55,7 @@ impl Verifier {
         }
         Ok(Self(match settings {
             Settings::Kubernetes(settings) => Kind::Kubernetes(Box::new(kubernetes::Verifier::new(settings, trust, Pace::USUAL)?)),
+            Settings::Spiffe(_) | Settings::GithubActions(_) => return Err(SettingsError::WorkloadsOwn),
             Settings::Oidc(settings) => Kind::Oidc(Box::new(oidc::Verifier::new(settings, trust, Pace::USUAL)?)),
         }))
     }
@@ -72,7 +73,7 @@ impl Verifier {
             return Err(IdentityError::new(Reason::TokenExpired, "`exp` has passed"));
         }
         let likeness = Likeness::of(&token).ok_or_else(|| IdentityError::new(Reason::TokenMalformed, "it cannot be decoded"))?;
-        Ok(Shown { proof: Proof { principal: Arc::new(principal), token }, likeness })
+        Ok(Shown { proof: Proof { principal: Arc::new(principal), token, certificate: None }, likeness })
     }
 }
 

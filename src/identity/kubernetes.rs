@@ -113,7 +113,7 @@ impl Source {
             let configured = std::mem::replace(&mut principal.labels, read_labels(path).await?);
             principal.labels.extend(configured);
         }
-        Ok(Proof { principal: Arc::new(principal), token })
+        Ok(Proof { principal: Arc::new(principal), token, certificate: None })
     }
 }
 

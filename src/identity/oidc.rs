@@ -81,7 +81,7 @@ impl Source {
         let token = self.token.read().await?;
         let principal = self.verifier.verify(&token).await?;
         self.token.note(&token)?;
-        Ok(Proof { principal: Arc::new(principal), token })
+        Ok(Proof { principal: Arc::new(principal), token, certificate: None })
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::audit::log::{AuditLog, Note};
 use crate::audit::record::RecordedSession;
 use crate::audit::{ClientFacts, SessionFacts};
+use crate::credential::cache::Lease;
 use crate::fault::{Fault, Reason};
 use crate::identity::Principal;
 use crate::policy::AccessRequest;
@@ -43,14 +44,14 @@ mod upstream;
 mod wire;
 
 use self::cancel::{Key, Owner, Registered, Sessions};
-use self::entry::Entry;
+use self::entry::{Admitted, Entry};
 use self::flow::Flow;
 use self::message::{Severity, write_error};
 use self::parameters::Asked;
 use self::refuse::Probe;
 use self::session::{Session, Surroundings, Tally};
 use self::startup::{Encryption, Opening, Startup, Unopened, Wire};
-use self::upstream::{LoginFailure, Ready, Upstream, Wish};
+use self::upstream::{Ready, Upstream, Wish};
 use self::wire::Reader;
 use super::{Parts, Settings, TlsMode};
 use crate::tls::stream::Stream;
@@ -220,19 +221,9 @@ impl Door {
         };
         let passed_on = parameters::passed_on(&startup.parameters, &self.flavor);
         let asked = parameters::read(&passed_on, self.around.dialect, &self.flavor)?;
-        let lease = admitted_client.lease().await.map_err(Fault::from)?;
-        refused.principal = Some(Arc::clone(&lease.principal));
-        self.around.gate.note_exchange(&lease, self.exchange, &self.upstream.target).await?;
-        // A credential that is somebody's own can be used for nobody else.
-        let role = lease.credential.role.as_deref().unwrap_or(&self.role);
-        self.judge(&lease.principal, role, &database, &asked)?;
-        let wish = Wish { role, database: &database, parameters: &passed_on, minor: startup.wanted.minor() };
-        let admits = |address| self.around.gate.admit_address(&lease.principal, &self.upstream.target, address);
-        let ready = upstream::log_in(&self.upstream, &lease.credential, &wish, &admits).await;
-        let ready = ready.map_err(|LoginFailure { fault, server_error }| {
-            refused.server_error = server_error;
-            fault
-        })?;
+        let request = Request { database: &database, parameters: &passed_on, asked: &asked, minor: startup.wanted.minor() };
+        let (lease, ready) = self.log_in(&admitted_client, &request, refused).await?;
+        let role = self.role(&lease).to_owned();
         let Ready { wire, greeting, minor, key, settings, server } = ready;
         let owner = Owner { principal: Arc::clone(&lease.principal), upstream: Arc::clone(&self.upstream), server };
         let mut answer = BytesMut::new();
@@ -243,7 +234,7 @@ impl Door {
             principal: lease.principal,
             target: Arc::clone(&self.upstream.target),
             database,
-            role: role.to_owned(),
+            role,
             client_user: startup.user.clone(),
             application_name: asked.application_name,
             client: client.clone(),
@@ -269,15 +260,46 @@ impl Door {
         })
     }
 
+    /// Logs in at the warehouse. A credential that it refuses is given up, and another one tried, once.
+    async fn log_in(&self, client: &Admitted, request: &Request<'_>, refused: &mut Refused) -> Result<(Lease, Ready), Fault> {
+        let mut lease = client.lease().await.map_err(Fault::from)?;
+        let mut is_first = true;
+        loop {
+            refused.principal = Some(Arc::clone(&lease.principal));
+            self.around.gate.note_exchange(&lease, self.exchange, &self.upstream.target).await?;
+            self.judge(&lease, request)?;
+            let Request { database, parameters, asked: _, minor } = *request;
+            let wish = Wish { role: self.role(&lease), database, parameters, minor };
+            let admits = |address| self.around.gate.admit_address(&lease.principal, &self.upstream.target, address);
+            let failure = match upstream::log_in(&self.upstream, &lease.credential, &wish, &admits).await {
+                Ok(ready) => return Ok((lease, ready)),
+                Err(failure) => failure,
+            };
+            let another = if is_first && failure.is_credential_refused { client.replace(&lease).await } else { None };
+            match another {
+                Some(another) => (lease, is_first) = (another, false),
+                None => {
+                    refused.server_error = failure.server_error;
+                    return Err(failure.fault);
+                }
+            }
+        }
+    }
+
+    /// A credential that is somebody's own can be used for nobody else.
+    fn role<'a>(&'a self, lease: &'a Lease) -> &'a str {
+        lease.credential.role.as_deref().unwrap_or(&self.role)
+    }
+
     /// Whether policy lets the principal connect at all, and with these parameters.
-    fn judge(&self, principal: &Principal, role: &str, database: &str, asked: &Asked) -> Result<(), Fault> {
+    fn judge(&self, lease: &Lease, request: &Request<'_>) -> Result<(), Fault> {
         self.around.gate.admit_session(&AccessRequest {
-            principal,
+            principal: &lease.principal,
             target: &self.upstream.target,
-            database,
-            role,
+            database: request.database,
+            role: self.role(lease),
             unqualified_schema: None,
-            effects: &asked.effects,
+            effects: &request.asked.effects,
             dbt: None,
         })
     }
@@ -329,12 +351,22 @@ impl Door {
         let (listener, reason, chain) = (&self.name, fault.reason.code(), fault.chain());
         let client_address = client.address.map(tracing::field::display);
         let client_uid = client.process.map(|process| process.user_id);
-        if matches!(fault.reason, Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout) {
+        if matches!(fault.reason, Reason::ClientClosed | Reason::Draining | Reason::IdleTimeout | Reason::SessionAge) {
             tracing::debug!(listener, client_address, client_uid, reason, chain, "a session ended");
         } else {
             tracing::warn!(listener, client_address, client_uid, reason, chain, "a connection was refused or ended");
         }
     }
+}
+
+/// The session that a client asks for.
+struct Request<'a> {
+    database: &'a str,
+    /// Its startup parameters that are passed on.
+    parameters: &'a [(String, String)],
+    /// What they would do.
+    asked: &'a Asked,
+    minor: u16,
 }
 
 /// A session that can start.

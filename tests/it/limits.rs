@@ -80,3 +80,15 @@ async fn a_query_over_the_number_in_flight_waits_and_is_then_refused() {
     assert_eq!(kinds(&waiting.ask(&query("select 'again'")).await), "TDC");
     proxy.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_that_is_too_old_ends_between_two_queries_and_not_within_one() {
+    let proxy = Proxy::with(ALLOW_ALL, |config| config["limits"]["session_age_max"] = "500ms".into()).await;
+    let mut wire = proxy.wire().await;
+    assert_eq!(kinds(&wire.ask(&query("select pg_sleep(1)")).await), "TDC");
+    let messages = wire.until_closed().await;
+    assert_eq!((kinds(&messages).as_str(), messages[0].sqlstate().as_str()), ("E", "57P05"));
+    assert!(messages[0].field(b'D').starts_with("Reason session-age"), "{messages:?}");
+    let evidence = proxy.stop().await;
+    assert_eq!(evidence.texts("session-ended", "end"), ["session-age"]);
+}

@@ -66,3 +66,31 @@ async fn a_wrong_password_is_the_proxys_own_trouble_and_told_as_such() {
     let evidence = proxy.stop().await;
     assert_eq!(evidence.texts("session-refused", "reason"), ["target-login"]);
 }
+
+#[tokio::test]
+async fn a_password_that_was_changed_at_the_warehouse_is_read_anew_within_the_login_that_finds_out() {
+    let role = "login_changed";
+    warehouse().admit_by_password(role, "scram-sha-256", "scram-sha-256", PASSWORD).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let proxy = Proxy::with(ALLOW_ALL, |config| {
+        config["targets"][0]["role"] = json!(role);
+        config["targets"][0]["credential"] = json!([{ "kind": "password_file", "file": file }]);
+    })
+    .await;
+    proxy.client().await;
+    warehouse().administrator().await.batch_execute(&format!("alter role {role} password 'changed'")).await.unwrap();
+    std::fs::write(&file, "changed").unwrap();
+    proxy.client().await;
+
+    // Where another credential is refused as well, the warehouse's refusal is the answer, at once.
+    warehouse().administrator().await.batch_execute(&format!("alter role {role} password 'changed again'")).await.unwrap();
+    let refused = proxy.refused().await;
+    assert!(refused.detail().unwrap().starts_with("Reason target-login, "), "{refused:?}");
+    let evidence = proxy.stop().await;
+    assert_eq!(evidence.of_kind("session-started").len(), 2);
+    let mut used = evidence.texts("session", "credential");
+    used.dedup();
+    assert_eq!(used.len(), 2, "{used:?}");
+}

@@ -81,7 +81,7 @@ mod tests {
             let settings: Settings =
                 serde_json::from_value(json!({ "region": case["region"], "host": case["host"], "port": case["port"] })).unwrap();
             let role = case["user"].as_str().unwrap();
-            let context = Context { workload: &Token::of(&proof), principal: &proof.principal, target: &target(), role };
+            let context = Context { workload: &Token::of(&proof), principal: &proof.principal, certificate: None, target: &target(), role };
             let made = token(&settings, &keys, context, time).unwrap();
             let fields = |token: &str| {
                 let (address, query) = token.split_once("/?").unwrap();

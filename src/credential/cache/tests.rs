@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Cache, Lease};
+use super::{Cache, Lease, Look};
 use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Login, Report};
 use crate::fault::Reason;
 use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving};
@@ -62,7 +62,7 @@ impl IdentitySource for Script {
                 proven_by: "script",
                 expires_at: SystemTime::now() + life,
             };
-            Ok(Proof { principal: Arc::new(principal), token: Secret::new(self.token.lock().unwrap().clone()) })
+            Ok(Proof { principal: Arc::new(principal), token: Secret::new(self.token.lock().unwrap().clone()), certificate: None })
         })
     }
 }
@@ -280,4 +280,57 @@ async fn no_secret_is_in_the_debug_output_of_a_lease() {
     let script = Script::new(Answer::Credential(0, HOUR));
     let lease: Lease = cache(&script).0.get().await.unwrap();
     assert!(!format!("{lease:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_or_stands_still_keeps_no_credential_alive() {
+    let script = Script::new(Answer::Credential(0, HOUR));
+    let (cache, _) = cache(&script);
+    cache.get().await.unwrap();
+    let (wall, monotonic) = (SystemTime::now(), Instant::now());
+    let shared = &cache.shared;
+    let serves = |wall, monotonic| matches!(shared.look(wall, monotonic), Look::Lease(_));
+    let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * HOUR));
+    assert!(serves(wall + minute, monotonic + minute));
+    assert!(serves(wall - day, monotonic + minute), "set back, it still serves for its life");
+    script.tell(Answer::Failure(Reason::ExchangeUnreachable));
+    assert!(!serves(wall - day, monotonic + 60 * minute), "and no longer");
+    assert!(!serves(wall + 60 * minute, monotonic), "nor after a sleep, while which the other clock stands still");
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_costs_one_exchange_for_each_login_and_no_more() {
+    // Issued for an hour, and over already by our clock.
+    let script = Script::new(Answer::Credential(2 * HOUR, 0));
+    let (cache, _) = cache(&script);
+    for expected in 1..=3 {
+        assert_eq!(id(&cache).await, format!("credential-{expected}"));
+        assert_eq!(script.count(), expected);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.count(), 3, "nothing goes on by itself");
+}
+
+#[tokio::test]
+async fn a_credential_that_the_warehouse_refuses_is_replaced_once_in_a_while() {
+    let script = Script::new(Answer::Credential(0, HOUR));
+    let (cache, _) = cache(&script);
+    let first = cache.get().await.unwrap();
+    let second = cache.replace(&first).await.unwrap();
+    assert_eq!((second.credential.id.as_str(), id(&cache).await.as_str()), ("credential-2", "credential-2"));
+    assert_eq!(cache.replace(&first).await.unwrap().credential.id, "credential-2", "somebody else has replaced it already");
+    assert!(cache.replace(&second).await.is_none(), "the warehouse takes none of them");
+    assert_eq!((id(&cache).await.as_str(), script.count()), ("credential-2", 2));
+}
+
+#[tokio::test]
+async fn what_was_made_of_a_withdrawn_identity_serves_nobody() {
+    let script = Script::new(Answer::Credential(3 * HOUR, HOUR - 60));
+    let (cache, _) = cache(&script);
+    assert_eq!(id(&cache).await, "credential-1");
+    *script.identity_failure.lock().unwrap() = Some(Reason::IdentityWithdrawn);
+    // Due for renewal, so that the identity is proven again in the background.
+    assert_eq!(id(&cache).await, "credential-1");
+    until(|| cache.shared.state().held.is_none()).await;
+    assert_eq!(cache.get().await.unwrap_err().reason, Reason::IdentityWithdrawn);
 }

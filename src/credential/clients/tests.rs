@@ -72,7 +72,7 @@ fn shown(subject: &str, more: &Value, life: i64) -> Shown {
         proven_by: "oidc",
         expires_at: if life < 0 { now - distance } else { now + distance },
     };
-    Shown { likeness: Likeness::of(&token).unwrap(), proof: Proof { principal: Arc::new(principal), token } }
+    Shown { likeness: Likeness::of(&token).unwrap(), proof: Proof { principal: Arc::new(principal), token, certificate: None } }
 }
 
 async fn id(clients: &Clients, shown: &Shown) -> String {

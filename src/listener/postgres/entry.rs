@@ -97,10 +97,18 @@ impl Admitted {
     /// # Errors
     /// Why there is no credential.
     pub(super) async fn lease(&self) -> Result<Lease, ExchangeError> {
-        let lease = self.cache.get().await?;
-        Ok(match &self.principal {
+        Ok(self.own(self.cache.get().await?))
+    }
+
+    /// The same, in place of a credential that the warehouse has refused; `None` where another would be no better.
+    pub(super) async fn replace(&self, refused: &Lease) -> Option<Lease> {
+        Some(self.own(self.cache.replace(refused).await?))
+    }
+
+    fn own(&self, lease: Lease) -> Lease {
+        match &self.principal {
             Some(principal) => Lease { principal: Arc::clone(principal), ..lease },
             None => lease,
-        })
+        }
     }
 }

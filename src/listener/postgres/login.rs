@@ -87,7 +87,9 @@ fn refused_by_server(message: &Message) -> LoginFailure {
     let text = String::from_utf8_lossy(error_field(message.body(), b'M').unwrap_or_default()).into_owned();
     let fault = Fault::new(Reason::TargetLogin).about(format!("SQLSTATE {}", String::from_utf8_lossy(sqlstate))).because(text);
     let server_error = (!sqlstate.starts_with(b"28")).then(|| message.bytes.clone());
-    LoginFailure { fault, server_error }
+    // invalid_password and invalid_authorization_specification (PostgreSQL documentation, appendix A).
+    let is_credential_refused = matches!(sqlstate, b"28P01" | b"28000");
+    LoginFailure { fault, server_error, is_credential_refused }
 }
 
 /// The minor version in NegotiateProtocolVersion: never more than was asked for, and about no option, since we send none.
@@ -197,7 +199,7 @@ impl Conversation<'_> {
         out.clear();
         write(&mut out, b'p', |body| body.extend_from_slice(bearer::DUMMY));
         send(self.wire, &out).await?;
-        Err(fault.into())
+        Err(LoginFailure { is_credential_refused: true, ..fault.into() })
     }
 
     fn allow(&self, method: Method) -> Result<(), Fault> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::cancel::{self, Key, Owner, Sessions};
 use super::flow::Flow;
@@ -158,10 +158,11 @@ async fn tell(to_client: &mut WriteHalf<Stream>, fault: &Fault) {
     let _told = timeout(Duration::from_secs(1), to_client.write_all(&out)).await;
 }
 
-/// Ends the session when it was idle for too long, or when the program shuts down.
+/// Ends the session when it was idle for too long, when it is too old, or when the program shuts down.
 async fn supervise(shared: &Shared, session: &Session, around: &Surroundings) -> Fault {
     tokio::select! {
         () = idle_too_long(shared, around.limits.idle_timeout.0) => Fault::new(Reason::IdleTimeout).about("limits.idle_timeout"),
+        () = too_old(shared, around.limits.session_age_max.map(|age| age.0)) => Fault::new(Reason::SessionAge).about("limits.session_age_max"),
         () = drained(shared, session, &around.drain) => Fault::new(Reason::Draining),
     }
 }
@@ -178,6 +179,13 @@ async fn idle_too_long(shared: &Shared, limit: Duration) {
             shared.touch();
         }
     }
+}
+
+/// Ends between two queries, never within one.
+async fn too_old(shared: &Shared, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    sleep(limit).await;
+    until(shared, Flow::is_quiet).await;
 }
 
 async fn drained(shared: &Shared, session: &Session, drain: &Drain) {

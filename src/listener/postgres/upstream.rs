@@ -77,11 +77,13 @@ pub(super) struct LoginFailure {
     pub(super) fault: Fault,
     /// The server's own ErrorResponse, where the client should see it instead of ours.
     pub(super) server_error: Option<Bytes>,
+    /// Whether the server has refused the credential itself, so that another may be taken.
+    pub(super) is_credential_refused: bool,
 }
 
 impl From<Fault> for LoginFailure {
     fn from(fault: Fault) -> Self {
-        Self { fault, server_error: None }
+        Self { fault, server_error: None, is_credential_refused: false }
     }
 }
 
