@@ -1,8 +1,10 @@
 //! The settings of steps, and each kind of step against a stand-in that keeps to the documented contract.
 
 mod aws;
+mod cloud;
 mod oauth;
 mod sigv4;
+mod vault;
 
 use serde_json::json;
 
