@@ -35,6 +35,7 @@ use crate::sql;
 use crate::tls::{self, TlsError};
 use crate::warehouse::postgres::{ALPN, Negotiation};
 
+pub mod doctor;
 pub mod manifest;
 pub mod policies;
 
