@@ -12,6 +12,7 @@ use crate::tls;
 mod audit;
 mod check;
 mod dev;
+mod doctor;
 mod explain;
 mod policy;
 mod run;
@@ -34,6 +35,7 @@ enum Command {
     Run(run::Command),
     Dev(dev::Command),
     Check(check::Command),
+    Doctor(doctor::Command),
     Explain(explain::Command),
     Policy(policy::Command),
     Audit(audit::Command),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Dev(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),

@@ -25,9 +25,14 @@ pub mod cache;
 pub mod chain;
 pub mod client_certificate;
 pub mod clients;
+pub mod databricks_oauth;
+pub mod entra;
+pub mod gcp;
 pub mod oauth;
 pub mod password_file;
+pub mod snowflake;
 pub mod value;
+pub mod vault;
 mod x509_svid;
 
 /// One step from the workload's token to a credential, as configured. Each takes what the one before it gives; the last makes
@@ -53,6 +58,30 @@ pub enum Step {
     RedshiftCredentials(Box<aws::redshift_credentials::Settings>),
     /// The AWS keys themselves, which sign every request to the warehouse anew. Makes a credential.
     AwsSigv4 {},
+    /// Google's token for a workload of another place.
+    GcpSts(Box<gcp::sts::Settings>),
+    /// A token of a Google service account for the token of somebody who may act as it.
+    GcpImpersonation(Box<gcp::impersonation::Settings>),
+    /// A token from the node's metadata server (GKE, Compute Engine). Takes nothing.
+    GcpMetadata(Box<gcp::metadata::Settings>),
+    /// Microsoft Entra's token for an application that the workload's token is a federated credential of.
+    Entra(Box<entra::Settings>),
+    /// Databricks' token for a token of an issuer that it trusts.
+    DatabricksOauth(Box<databricks_oauth::Settings>),
+    /// A token for Snowflake's workload identity federation. Makes a credential.
+    SnowflakeWorkloadIdentity(snowflake::WorkloadIdentity),
+    /// An access token of an OAuth server that Snowflake trusts. Makes a credential.
+    SnowflakeOauth {},
+    /// A JWT signed with a Snowflake user's own key. Takes nothing, makes a credential.
+    SnowflakeKeyPair(snowflake::KeyPairSettings),
+    /// A token of Vault or OpenBao, kept and renewed while it is used, and revoked at the end.
+    VaultLogin(Box<vault::login::Settings>),
+    /// A user that Vault makes for the token, renewed while it can be. Makes a credential.
+    VaultDatabase(vault::database::Settings),
+    /// A user whose password Vault keeps. Makes a credential.
+    VaultDatabaseStatic(vault::database::Settings),
+    /// A client certificate that Vault signs. Makes a credential.
+    VaultPki(vault::pki::Settings),
     /// A short-lived client certificate from a certificate authority. Makes a credential.
     ClientCertificate(Box<client_certificate::Settings>),
     /// A password from a file. Makes a credential.
@@ -110,6 +139,9 @@ pub type Report<'a> = dyn Fn(&StepReport<'_>) + Send + Sync + 'a;
 /// A future behind a seam that is chosen by configuration.
 pub type Exchanging<'a> = Pin<Box<dyn Future<Output = Result<Credential, ExchangeError>> + Send + 'a>>;
 
+/// A future that gives back what was kept.
+pub type Releasing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// A way to turn a proven identity into a credential for a target.
 pub trait CredentialExchange: Send + Sync {
     /// The name of the kind (`client_certificate`), for records.
@@ -121,6 +153,12 @@ pub trait CredentialExchange: Send + Sync {
     /// # Errors
     /// [`ExchangeError`] says whether to try again.
     fn exchange<'a>(&'a self, proof: &'a Proof, target: &'a Target, report: &'a Report<'a>) -> Exchanging<'a>;
+
+    /// Gives back what is kept between exchanges, where somebody takes it back: Vault revokes its tokens, and so the users that it
+    /// made. For the end of the program, when no session is left; it may be dropped at any time.
+    fn release(&self) -> Releasing<'_> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What the login to a warehouse uses.

@@ -90,11 +90,6 @@ impl Call {
         call
     }
 
-    /// Puts a JSON text.
-    pub fn put_json(body: Vec<u8>) -> Self {
-        Self { method: Method::PUT, ..Self::post("application/json", body) }
-    }
-
     fn new(method: Method, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

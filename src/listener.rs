@@ -28,7 +28,7 @@ use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
 mod http;
-mod postgres;
+pub mod postgres;
 mod socket;
 
 use self::address::{Address, SocketMode};

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -16,10 +17,10 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Audience};
 use crate::audit::log::{AuditError, AuditLog, Note, Start};
 use crate::config::{Config, Route};
-use crate::credential;
 use crate::credential::cache::Cache;
 use crate::credential::chain::ChainError;
 use crate::credential::clients::Clients;
+use crate::credential::{self, CredentialExchange};
 use crate::dbt::manifest::Manifest;
 use crate::document::Problem;
 use crate::drain::{self, Drain, Stage, Trigger};
@@ -34,6 +35,7 @@ use crate::sql;
 use crate::tls::{self, TlsError};
 use crate::warehouse::postgres::{ALPN, Negotiation};
 
+pub mod doctor;
 pub mod manifest;
 pub mod policies;
 
@@ -49,6 +51,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     /// The workload's credentials of each listener that uses them, by the name of its target.
     credentials: Vec<(String, Cache)>,
+    /// The exchange of each listener.
+    exchanges: Vec<Arc<dyn CredentialExchange>>,
     admin_sockets: Vec<(TcpListener, Audience)>,
     state: Arc<admin::State>,
     texts: Texts,
@@ -133,9 +137,11 @@ impl Server {
             analyses: Arc::new(sql::cache::Cache::new(ANALYSES_MAX, ANALYSES_BYTES_MAX)),
             cancellation: Cancellation::default(),
         };
-        let (mut listeners, mut credentials) = (Vec::new(), Vec::new());
+        let (mut listeners, mut credentials, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for route in &config.routes {
-            let (listener, cache) = shared.listen(&config, route).await?;
+            let exchange = credential::exchange(&route.credential, &route.role, config.trust)?;
+            let (listener, cache) = shared.listen(&config, route, Arc::clone(&exchange)).await?;
+            exchanges.push(exchange);
             listeners.push(listener);
             credentials.extend(cache.map(|cache| (route.target.name.clone(), cache)));
         }
@@ -156,7 +162,7 @@ impl Server {
             quit: Notify::new(),
         });
         let connections = shared.connections;
-        Ok(Self { config, listeners, credentials, admin_sockets, state, texts, manifest: watched, connections, trigger, drain })
+        Ok(Self { config, listeners, credentials, exchanges, admin_sockets, state, texts, manifest: watched, connections, trigger, drain })
     }
 
     /// The addresses of the listeners, in the configuration's order.
@@ -180,7 +186,7 @@ impl Server {
     /// # Errors
     /// `Audit` when the log could not take its closing record.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { config, listeners, credentials, admin_sockets, state, texts, manifest, connections, trigger, drain } = self;
+        let Self { config, listeners, credentials, exchanges, admin_sockets, state, texts, manifest, connections, trigger, drain } = self;
         let mut background = JoinSet::new();
         for (socket, audience) in admin_sockets {
             let state = Arc::clone(&state);
@@ -225,6 +231,7 @@ impl Server {
             trigger.advance(Stage::Ending);
             finished(&mut serving).await;
         }
+        release(exchanges).await;
         let closed = state.gate.audit().close().await;
         trigger.advance(Stage::Ending);
         finished(&mut background).await;
@@ -243,8 +250,12 @@ struct Shared {
 }
 
 impl Shared {
-    async fn listen(&self, config: &Config, route: &Route) -> Result<(Listener, Option<Cache>), ServeError> {
-        let exchange = credential::exchange(&route.credential, &route.role, config.trust)?;
+    async fn listen(
+        &self,
+        config: &Config,
+        route: &Route,
+        exchange: Arc<dyn CredentialExchange>,
+    ) -> Result<(Listener, Option<Cache>), ServeError> {
         let (target, metrics) = (Arc::clone(&route.target), Arc::clone(&self.metrics));
         let (credentials, cache) = match &route.listener.authentication {
             Authentication::Token { .. } => {
@@ -308,6 +319,19 @@ async fn prefetch(target: String, credentials: Cache, drain: Drain) {
             let fault = Fault::from(error);
             tracing::warn!(target, reason = fault.reason.code(), chain = fault.chain(), "no credential could be made ahead of the first session");
         }
+    }
+}
+
+/// Time for giving back at the end what was only lent, for all together; what is not given back ends by itself.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(2);
+
+async fn release(exchanges: Vec<Arc<dyn CredentialExchange>>) {
+    let mut releasing = JoinSet::new();
+    for exchange in exchanges {
+        releasing.spawn(async move { exchange.release().await });
+    }
+    if tokio::time::timeout(RELEASE_TIME_MAX, finished(&mut releasing)).await.is_err() {
+        tracing::warn!("not everything that was lent could be given back in time; it ends by itself");
     }
 }
 

@@ -8,13 +8,18 @@ use crate::credential::aws::web_identity::WebIdentity;
 use crate::credential::aws::web_identity_token::WebIdentityToken;
 use crate::credential::chain::ChainProblem;
 use crate::credential::client_certificate::ClientCertificate;
+use crate::credential::gcp::impersonation::Impersonation;
+use crate::credential::gcp::metadata::Metadata;
 use crate::credential::oauth::client_credentials::ClientCredentials;
 use crate::credential::oauth::jwt_bearer::JwtBearer;
 use crate::credential::oauth::token_exchange::TokenExchange;
 use crate::credential::password_file::PasswordFile;
 use crate::credential::value::{AwsCredentials, Draft, Shape, Token, Value};
-use crate::credential::{ExchangeError, Login, x509_svid};
+use crate::credential::vault::database::{VaultDatabase, static_user};
+use crate::credential::vault::login::VaultLogin;
+use crate::credential::{Authenticator, ExchangeError, Login, entra, snowflake, vault, x509_svid};
 use crate::identity::{Certificate, Principal};
+use crate::secret::Secret;
 use crate::target::Target;
 use crate::tls::Trust;
 
@@ -47,7 +52,7 @@ pub struct Signature {
 impl Step {
     /// What it is called, takes and gives.
     pub fn signature(&self) -> Signature {
-        use Shape::{AwsCredentials, Credential, Token};
+        use Shape::{AwsCredentials, Credential, Token, VaultToken};
         let (kind, takes, gives) = match self {
             Self::TokenExchange(_) => ("token_exchange", Some(Token), Token),
             Self::ClientCredentials(settings) => ("client_credentials", settings.client_auth.is_federated().then_some(Token), Token),
@@ -58,6 +63,18 @@ impl Step {
             Self::RdsToken(_) => ("rds_token", Some(AwsCredentials), Credential),
             Self::RedshiftCredentials(_) => ("redshift_credentials", Some(AwsCredentials), Credential),
             Self::AwsSigv4 {} => ("aws_sigv4", Some(AwsCredentials), Credential),
+            Self::GcpSts(_) => ("gcp_sts", Some(Token), Token),
+            Self::GcpImpersonation(_) => ("gcp_impersonation", Some(Token), Token),
+            Self::GcpMetadata(_) => ("gcp_metadata", None, Token),
+            Self::Entra(_) => ("entra", Some(Token), Token),
+            Self::DatabricksOauth(_) => ("databricks_oauth", Some(Token), Token),
+            Self::SnowflakeWorkloadIdentity(_) => ("snowflake_workload_identity", Some(Token), Credential),
+            Self::SnowflakeOauth {} => ("snowflake_oauth", Some(Token), Credential),
+            Self::SnowflakeKeyPair(_) => ("snowflake_key_pair", None, Credential),
+            Self::VaultLogin(_) => ("vault_login", Some(Token), VaultToken),
+            Self::VaultDatabase(_) => ("vault_database", Some(VaultToken), Credential),
+            Self::VaultDatabaseStatic(_) => ("vault_database_static", Some(VaultToken), Credential),
+            Self::VaultPki(_) => ("vault_pki", Some(VaultToken), Credential),
             Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential),
             Self::PasswordFile(_) => ("password_file", None, Credential),
             Self::X509Svid {} => ("x509_svid", None, Credential),
@@ -79,6 +96,15 @@ pub(super) enum Action {
     RdsToken(rds_token::Settings),
     RedshiftCredentials(Box<RedshiftCredentials>),
     AwsSigv4,
+    GcpImpersonation(Box<Impersonation>),
+    GcpMetadata(Box<Metadata>),
+    SnowflakeWorkloadIdentity(snowflake::WorkloadIdentity),
+    SnowflakeOauth,
+    SnowflakeKeyPair(snowflake::KeyPairSettings),
+    VaultLogin(Box<VaultLogin>),
+    VaultDatabase(Box<VaultDatabase>),
+    VaultDatabaseStatic(vault::database::Settings),
+    VaultPki(vault::pki::Settings),
     ClientCertificate(Box<ClientCertificate>),
     PasswordFile(PasswordFile),
     X509Svid,
@@ -97,6 +123,25 @@ impl Action {
             Step::RdsToken(settings) => Self::RdsToken(settings.clone()),
             Step::RedshiftCredentials(settings) => Self::RedshiftCredentials(Box::new(RedshiftCredentials::new(settings, trust)?)),
             Step::AwsSigv4 {} => Self::AwsSigv4,
+            Step::GcpSts(settings) => {
+                Self::TokenExchange(Box::new(TokenExchange::new(&settings.exchange()?, trust)?.wanting(settings.audience())))
+            }
+            Step::GcpImpersonation(settings) => Self::GcpImpersonation(Box::new(Impersonation::new(settings, trust)?)),
+            Step::GcpMetadata(settings) => Self::GcpMetadata(Box::new(Metadata::new(settings, trust)?)),
+            Step::Entra(settings) => {
+                Self::ClientCredentials(Box::new(ClientCredentials::new(&settings.request()?, trust)?.wanting(entra::AUDIENCE.to_owned())))
+            }
+            Step::DatabricksOauth(settings) => Self::TokenExchange(Box::new(TokenExchange::new(&settings.exchange()?, trust)?)),
+            Step::SnowflakeWorkloadIdentity(settings) => Self::SnowflakeWorkloadIdentity(settings.clone()),
+            Step::SnowflakeOauth {} => Self::SnowflakeOauth,
+            Step::SnowflakeKeyPair(settings) => {
+                settings.check()?;
+                Self::SnowflakeKeyPair(settings.clone())
+            }
+            Step::VaultLogin(settings) => Self::VaultLogin(Box::new(VaultLogin::new(settings, trust)?)),
+            Step::VaultDatabase(settings) => Self::VaultDatabase(Box::new(VaultDatabase::new(settings))),
+            Step::VaultDatabaseStatic(settings) => Self::VaultDatabaseStatic(settings.clone()),
+            Step::VaultPki(settings) => Self::VaultPki(settings.clone()),
             Step::ClientCertificate(settings) => {
                 Self::ClientCertificate(Box::new(ClientCertificate::new(settings, trust).map_err(ChainProblem::Tls)?))
             }
@@ -109,15 +154,24 @@ impl Action {
     /// The audience that a token shown to this step is known to need.
     pub(super) fn audience(&self) -> Option<&str> {
         match self {
+            Self::TokenExchange(step) => step.audience(),
+            Self::ClientCredentials(step) => step.audience(),
             Self::AwsWebIdentity(step) => Some(step.audience()),
-            Self::TokenExchange(_)
-            | Self::ClientCredentials(_)
-            | Self::JwtBearer(_)
+            Self::SnowflakeWorkloadIdentity(settings) => Some(&settings.audience),
+            Self::JwtBearer(_)
             | Self::AwsPodIdentity(_)
             | Self::AwsWebIdentityToken(_)
             | Self::RdsToken(_)
             | Self::RedshiftCredentials(_)
             | Self::AwsSigv4
+            | Self::GcpImpersonation(_)
+            | Self::GcpMetadata(_)
+            | Self::SnowflakeOauth
+            | Self::SnowflakeKeyPair(_)
+            | Self::VaultLogin(_)
+            | Self::VaultDatabase(_)
+            | Self::VaultDatabaseStatic(_)
+            | Self::VaultPki(_)
             | Self::ClientCertificate(_)
             | Self::PasswordFile(_)
             | Self::X509Svid
@@ -138,11 +192,39 @@ impl Action {
             Self::RdsToken(settings) => Value::Credential(rds_token::make(settings, &value.aws_credentials()?, context)?),
             Self::RedshiftCredentials(step) => Value::Credential(step.obtain(&value.aws_credentials()?, context).await?),
             Self::AwsSigv4 => Value::Credential(as_signer(value.aws_credentials()?)),
+            Self::GcpImpersonation(step) => Value::Token(step.exchange(&value.token()?).await?),
+            Self::GcpMetadata(step) => Value::Token(step.obtain().await?),
+            Self::SnowflakeWorkloadIdentity(settings) => Value::Credential(settings.login(value.token()?)?),
+            Self::SnowflakeOauth => Value::Credential(snowflake::with_token(Authenticator::Oauth, value.token()?)),
+            Self::SnowflakeKeyPair(settings) => Value::Credential(snowflake::with_key(settings, context.role).await?),
+            Self::VaultLogin(step) => Value::VaultToken(step.exchange(&value.token()?).await?),
+            Self::VaultDatabase(step) => Value::Credential(step.obtain(&value.vault_token()?).await?),
+            Self::VaultDatabaseStatic(settings) => Value::Credential(static_user(settings, &value.vault_token()?).await?),
+            Self::VaultPki(settings) => Value::Credential(vault::pki::obtain(settings, &value.vault_token()?, context.role).await?),
             Self::ClientCertificate(step) => Value::Credential(step.obtain(&value.token()?).await?),
             Self::PasswordFile(step) => Value::Credential(step.obtain().await?),
             Self::X509Svid => Value::Credential(x509_svid::obtain(context.certificate, context.workload)?),
             Self::TokenAsPassword => Value::Credential(as_password(value.token()?)),
         })
+    }
+}
+
+impl Action {
+    /// Drops what the step keeps of a token that is no longer taken.
+    pub(super) fn forget(&self, token: &Secret<String>) {
+        if let Self::VaultLogin(step) = self {
+            step.forget(token);
+        }
+        if let Self::VaultDatabase(step) = self {
+            step.forget(token);
+        }
+    }
+
+    /// Gives back what the step keeps.
+    pub(super) async fn release(&self) {
+        if let Self::VaultLogin(step) = self {
+            step.release().await;
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! What the servers that we exchange at answer: whose fault a failure is, and what of it may be repeated.
 
+use std::time::SystemTime;
+
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::credential::ExchangeError;
 use crate::fault::Reason;
@@ -51,6 +55,12 @@ pub(super) fn json<T: DeserializeOwned>(answer: &Answer, fields: &str) -> Result
         );
     }
     serde_json::from_slice(answer.body.expose()).map_err(|_| invalid(format!("in the answer {fields} is missing or has the wrong shape")))
+}
+
+/// A time as answers write it: RFC 3339, with a fraction or without.
+pub(super) fn time(text: &str) -> Result<SystemTime, ExchangeError> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| invalid("a time in the answer cannot be read"))?;
+    Ok(time.into())
 }
 
 /// A code that names an error, if it is one: some servers echo the token in what they say, and nothing that could be one passes.

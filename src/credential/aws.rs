@@ -7,8 +7,6 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::AwsCredentials;
@@ -29,7 +27,8 @@ pub mod web_identity_token;
 /// The name of a region, such as `eu-west-1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Region(#[schemars(regex(pattern = r"^[a-z0-9-]+$"))] String);
+#[schemars(extend("pattern" = "^[a-z0-9-]+$"))]
+pub struct Region(String);
 
 impl Region {
     /// The name.
@@ -123,10 +122,4 @@ impl Service {
         let answer = self.fetch.send(&self.endpoint, call).await.map_err(answer::failed)?;
         if answer.status.is_success() { Ok(answer) } else { Err(fault::refused(&self.endpoint, &answer)) }
     }
-}
-
-/// A time as answers write it: RFC 3339, with a fraction or without.
-fn time_of(text: &str) -> Result<SystemTime, ExchangeError> {
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| answer::invalid("a time in the answer cannot be read"))?;
-    Ok(time.into())
 }

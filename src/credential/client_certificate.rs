@@ -72,25 +72,41 @@ impl ClientCertificate {
 
     /// Has a new key certified once, on the word of the token.
     pub(super) async fn obtain(&self, token: &Token) -> Result<Draft, ExchangeError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(answer::internal)?;
-        let csr = self.request(&key).map_err(answer::internal)?;
-        let request = SignRequest { csr: &csr, ott: token.value.expose(), not_after: self.settings.lifetime.to_string() };
+        let asked = Request::new(&self.settings.common_name)?;
+        let request = SignRequest { csr: &asked.csr, ott: token.value.expose(), not_after: self.settings.lifetime.to_string() };
         let body = serde_json::to_vec(&request).map_err(answer::internal)?;
         let answer = self.fetch.post_json(&self.settings.url, body).await.map_err(answer::failed)?;
         if !answer.status.is_success() {
             return Err(answer::refused(&self.settings.url, &answer, None));
         }
-        let chain = read_chain(&answer)?;
-        let issued = check(&chain, &key, &self.settings.common_name, SystemTime::now())?;
-        let key = Secret::new(PrivateKeyDer::from(key));
-        Ok(Draft { id: Some(issued.serial), login: Login::ClientCertificate { chain, key }, role: None, expires_at: issued.not_after })
+        asked.certified(read_chain(&answer)?)
     }
+}
 
-    fn request(&self, key: &KeyPair) -> Result<String, rcgen::Error> {
+/// A new key that waits for its certificate.
+pub(super) struct Request<'a> {
+    key: KeyPair,
+    common_name: &'a str,
+    /// The request to sign, in PEM.
+    pub(super) csr: String,
+}
+
+impl<'a> Request<'a> {
+    /// Makes a key, and the request to have it certified for a name.
+    pub(super) fn new(common_name: &'a str) -> Result<Self, ExchangeError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(answer::internal)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, self.settings.common_name.as_str());
-        params.serialize_request(key)?.pem()
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let csr = params.serialize_request(&key).and_then(|request| request.pem()).map_err(answer::internal)?;
+        Ok(Self { key, common_name, csr })
+    }
+
+    /// The credential, if the chain, leaf first, is for the key and the name.
+    pub(super) fn certified(self, chain: Vec<CertificateDer<'static>>) -> Result<Draft, ExchangeError> {
+        let issued = check(&chain, &self.key, self.common_name, SystemTime::now())?;
+        let key = Secret::new(PrivateKeyDer::from(self.key));
+        Ok(Draft { id: Some(issued.serial), login: Login::ClientCertificate { chain, key }, role: None, expires_at: issued.not_after })
     }
 }
 

@@ -146,3 +146,11 @@ impl TokenEndpoint {
         named.ok_or_else(|| answer::invalid(format!("the discovery document of {issuer} names no token endpoint")))
     }
 }
+
+/// The address that is configured, or the one that the provider has.
+pub(super) fn usual(configured: Option<&Endpoint>, address: &str) -> Result<Endpoint, ChainProblem> {
+    match configured {
+        Some(configured) => Ok(configured.clone()),
+        None => Endpoint::parse(address).map_err(|error| ChainProblem::Setting { field: "endpoint", problem: error.to_string() }),
+    }
+}

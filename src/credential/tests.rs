@@ -1,8 +1,12 @@
 //! The settings of steps, and each kind of step against a stand-in that keeps to the documented contract.
 
 mod aws;
+mod cloud;
+mod faults;
 mod oauth;
+mod secrets;
 mod sigv4;
+mod vault;
 
 use serde_json::json;
 
@@ -36,4 +40,26 @@ fn the_schema_of_a_step_accepts_what_the_types_accept_and_nothing_else() {
         assert_eq!(schema.is_valid(&step), is_good, "schema: {step}");
         assert_eq!(serde_json::from_value::<Step>(step.clone()).is_ok(), is_good, "types: {step}");
     }
+}
+
+/// What `config/credentials.yaml` holds.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Examples {
+    chains: std::collections::BTreeMap<String, Vec<Step>>,
+}
+
+#[test]
+fn the_example_chains_fit_and_show_every_kind_of_step() {
+    let text = include_str!("../../config/credentials.yaml");
+    let examples =
+        crate::document::read::<Examples>("credentials.yaml", text, &|_| None).map_err(|problems| format!("{problems:#?}")).unwrap();
+    let mut shown = std::collections::BTreeSet::new();
+    for (name, steps) in &examples.chains {
+        let made = crate::credential::exchange(steps, "dbt_runner", crate::tls::Trust::Production);
+        assert!(made.is_ok(), "{name}: {:?}", made.err());
+        shown.extend(steps.iter().map(|step| step.signature().kind.to_owned()));
+    }
+    let schema = schemars::schema_for!(Step).to_value();
+    let kinds = schema["oneOf"].as_array().unwrap().iter().map(|step| step["properties"]["kind"]["const"].as_str().unwrap().to_owned());
+    assert_eq!(kinds.collect::<std::collections::BTreeSet<_>>(), shown);
 }

@@ -1,12 +1,14 @@
 //! What passes from one step of a chain to the next.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+use crate::credential::vault::Server;
 use crate::credential::{ExchangeError, Login};
 use crate::fault::Reason;
 use crate::identity::Proof;
@@ -30,9 +32,9 @@ impl Shape {
     /// The kinds of step that give it, for a reader who lacks one.
     pub(super) fn makers(self) -> &'static str {
         match self {
-            Self::Token => "`token_exchange`, `client_credentials`, `jwt_bearer` or `aws_web_identity_token`",
+            Self::Token => "a step such as `token_exchange`, `client_credentials`, `gcp_sts` or `entra`",
             Self::AwsCredentials => "`aws_web_identity` or `aws_pod_identity`",
-            Self::VaultToken => "none yet",
+            Self::VaultToken => "`vault_login`",
             Self::Credential => "a step such as `client_certificate`, `password_file`, `token_as_password`, `x509_svid` or `rds_token`",
         }
     }
@@ -107,6 +109,22 @@ impl Value {
         if let Self::AwsCredentials(keys) = self { Ok(keys) } else { Err(self.unfit(Shape::AwsCredentials)) }
     }
 
+    /// The Vault token that a step takes.
+    ///
+    /// # Errors
+    /// `Internal` for anything else, which the check of the chain rules out.
+    pub(super) fn vault_token(self) -> Result<VaultToken, ExchangeError> {
+        if let Self::VaultToken(token) = self { Ok(token) } else { Err(self.unfit(Shape::VaultToken)) }
+    }
+
+    /// The token in it that was given before and kept, so that whoever gave it may no longer take it.
+    pub(super) fn kept(&self) -> Option<Secret<String>> {
+        match self {
+            Self::VaultToken(token) => token.is_kept.then(|| token.value.clone()),
+            Self::Token(_) | Self::AwsCredentials(_) | Self::Credential(_) => None,
+        }
+    }
+
     /// The credential that ends a chain.
     ///
     /// # Errors
@@ -170,7 +188,8 @@ impl Token {
         }
     }
 
-    fn audiences(&self) -> Vec<String> {
+    /// Whom it is for, by its own word.
+    pub(super) fn audiences(&self) -> Vec<String> {
         let said = match UnverifiedClaims::of(&self.value).and_then(|claims| claims.aud) {
             Some(Audiences::One(audience)) => vec![audience],
             Some(Audiences::Many(audiences)) => audiences,
@@ -200,8 +219,12 @@ pub struct AwsCredentials {
 pub struct VaultToken {
     /// The token itself.
     pub value: Secret<String>,
+    /// Where it is good.
+    pub server: Arc<Server>,
     /// When it ends, and with it every lease that it was given.
     pub expires_at: SystemTime,
+    /// Whether it was given to an exchange before.
+    pub is_kept: bool,
 }
 
 /// A credential as the last step makes it.

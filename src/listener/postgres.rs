@@ -40,6 +40,7 @@ mod session;
 mod settings;
 mod startup;
 mod statement;
+pub mod trial;
 mod upstream;
 mod wire;
 

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use tokio_postgres::NoTls;
+use tollhouse::config::Config;
+use tollhouse::serve::doctor::examine;
 
-use crate::support::proxy::{ALLOW_ALL, Proxy};
+use crate::support::proxy::{ALLOW_ALL, Proxy, configuration};
 use crate::support::warehouse::warehouse;
 use crate::support::within;
 
@@ -93,4 +95,31 @@ async fn a_password_that_was_changed_at_the_warehouse_is_read_anew_within_the_lo
     let mut used = evidence.texts("session", "credential");
     used.dedup();
     assert_eq!(used.len(), 2, "{used:?}");
+}
+
+#[tokio::test]
+async fn the_doctor_logs_in_or_says_whose_fault_it_is_and_shows_no_password() {
+    let role = "login_doctor";
+    warehouse().admit_by_password(role, "scram-sha-256", "scram-sha-256", PASSWORD).await;
+    for (password, expected) in [(PASSWORD, "ok"), ("wrong-hunter2", "failed")] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        std::fs::write(&file, password).unwrap();
+        let mut config = configuration(&directory);
+        config["targets"][0]["role"] = json!(role);
+        config["targets"][0]["credential"] = json!([{ "kind": "password_file", "file": file }]);
+        let config = Config::parse("test.yaml", &config.to_string(), &|_| None).unwrap();
+        let findings = serde_json::to_value(within(examine(&config, Some("postgres"))).await).unwrap();
+        let parts: Vec<_> = findings.as_array().unwrap().iter().map(|found| (&found["part"], &found["verdict"])).collect();
+        let expected = [json!("identity"), json!("ok"), json!("credential[0] password_file"), json!("ok"), json!("login"), json!(expected)];
+        assert_eq!(
+            parts.iter().flat_map(|(part, verdict)| [(*part).clone(), (*verdict).clone()]).collect::<Vec<_>>(),
+            expected,
+            "{findings}"
+        );
+        assert!(!findings.to_string().contains(password), "{findings}");
+        if password != PASSWORD {
+            assert_eq!((&findings[2]["reason"], &findings[2]["whose"]), (&json!("target-login"), &json!("target")));
+        }
+    }
 }

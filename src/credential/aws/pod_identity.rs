@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::aws::{fault, time_of};
+use crate::credential::aws::fault;
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::AwsCredentials;
 use crate::credential::{ExchangeError, answer};
@@ -82,7 +82,7 @@ impl PodIdentity {
             access_key_id: issued.access_key_id,
             secret_access_key: Secret::new(issued.secret_access_key),
             session_token: Secret::new(issued.token),
-            expires_at: time_of(&issued.expiration)?,
+            expires_at: answer::time(&issued.expiration)?,
         })
     }
 

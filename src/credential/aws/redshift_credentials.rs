@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::credential::action::Context;
-use crate::credential::aws::{Place, Region, Service, time_of};
+use crate::credential::aws::{Place, Region, Service};
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::{AwsCredentials, Draft};
 use crate::credential::{ExchangeError, Login, answer};
@@ -171,7 +171,7 @@ impl RedshiftCredentials {
 
 impl Issued {
     fn into_parts(self) -> Result<(String, Secret<String>, SystemTime), ExchangeError> {
-        let expires_at = time_of(&self.expiration)?;
+        let expires_at = answer::time(&self.expiration)?;
         Ok((self.db_user, Secret::new(self.db_password), expires_at))
     }
 }

@@ -7,6 +7,7 @@ use aws_sigv4::http_request::{
     PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningInstructions, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::credential::value::AwsCredentials;
 use crate::credential::{ExchangeError, answer};
@@ -72,7 +73,9 @@ fn instructions(
         .build()
         .map_err(answer::internal)?
         .into();
-    Ok(sign(request, &parameters).map_err(answer::internal)?.into_parts().0)
+    // At the level trace the library logs what it signs, and the session token is part of that.
+    let signed = with_default(NoSubscriber::default(), || sign(request, &parameters));
+    Ok(signed.map_err(answer::internal)?.into_parts().0)
 }
 
 #[cfg(test)]

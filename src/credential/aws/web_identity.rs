@@ -5,11 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::ExchangeError;
 use crate::credential::action::Context;
-use crate::credential::aws::{Place, Region, Service, time_of};
+use crate::credential::aws::{Place, Region, Service};
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::{AwsCredentials, Token};
+use crate::credential::{ExchangeError, answer};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
 use crate::identity::Principal;
@@ -121,7 +121,7 @@ impl WebIdentity {
             access_key_id: issued.access_key_id,
             secret_access_key: Secret::new(issued.secret_access_key),
             session_token: Secret::new(issued.session_token),
-            expires_at: time_of(&issued.expiration)?,
+            expires_at: answer::time(&issued.expiration)?,
         })
     }
 }

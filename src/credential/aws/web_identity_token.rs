@@ -5,10 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::ExchangeError;
-use crate::credential::aws::{Place, Region, Service, time_of};
+use crate::credential::aws::{Place, Region, Service};
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::{AwsCredentials, Token, TokenKind, UnverifiedClaims};
+use crate::credential::{ExchangeError, answer};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
 use crate::secret::Secret;
@@ -100,7 +100,7 @@ impl WebIdentityToken {
         let names: Vec<_> = (1..=settings.audiences.len()).map(|place| format!("Audience.member.{place}")).collect();
         fields.extend(names.iter().map(String::as_str).zip(settings.audiences.iter().map(String::as_str)));
         let issued = self.service.query::<Response>(Some(keys), &fields).await?.result;
-        let expires_at = time_of(&issued.expiration)?;
+        let expires_at = answer::time(&issued.expiration)?;
         let value = Secret::new(issued.web_identity_token);
         let id = UnverifiedClaims::of(&value).and_then(UnverifiedClaims::id);
         Ok(Token { value, kind: TokenKind::Jwt, id, expires_at })

@@ -44,6 +44,7 @@ pub struct Settings {
 pub(in crate::credential) struct ClientCredentials {
     endpoint: TokenEndpoint,
     scope: Option<String>,
+    wanted: Option<String>,
 }
 
 impl ClientCredentials {
@@ -60,7 +61,17 @@ impl ClientCredentials {
             extra: &settings.extra,
             tls: &settings.tls,
         };
-        Ok(Self { endpoint: TokenEndpoint::new(server, trust)?, scope: settings.scope.clone() })
+        Ok(Self { endpoint: TokenEndpoint::new(server, trust)?, scope: settings.scope.clone(), wanted: None })
+    }
+
+    /// The same, at an endpoint that is known to want tokens for this audience.
+    pub(in crate::credential) fn wanting(self, audience: String) -> Self {
+        Self { wanted: Some(audience), ..self }
+    }
+
+    /// The audience that the token should have, where it is known.
+    pub(in crate::credential) fn audience(&self) -> Option<&str> {
+        self.wanted.as_deref()
     }
 
     /// Asks once; `assertion` counts where the client is federated.

@@ -72,6 +72,7 @@ pub struct Settings {
 pub(in crate::credential) struct TokenExchange {
     endpoint: TokenEndpoint,
     settings: Settings,
+    wanted: Option<String>,
 }
 
 impl TokenExchange {
@@ -88,7 +89,17 @@ impl TokenExchange {
             extra: &settings.extra,
             tls: &settings.tls,
         };
-        Ok(Self { endpoint: TokenEndpoint::new(server, trust)?, settings: settings.clone() })
+        Ok(Self { endpoint: TokenEndpoint::new(server, trust)?, settings: settings.clone(), wanted: None })
+    }
+
+    /// The same, at an endpoint that is known to want tokens for this audience.
+    pub(in crate::credential) fn wanting(self, audience: String) -> Self {
+        Self { wanted: Some(audience), ..self }
+    }
+
+    /// The audience that the token should have, where it is known.
+    pub(in crate::credential) fn audience(&self) -> Option<&str> {
+        self.wanted.as_deref()
     }
 
     /// Exchanges the token once; `workload` proves the client where that is federated.
