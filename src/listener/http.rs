@@ -48,7 +48,7 @@ mod upstream;
 use self::entry::Entry;
 use self::executions::{Executions, Owner};
 use self::relay::Began;
-use self::session::{Asks, Connection, Session};
+use self::session::{Asks, Connection, Session, There};
 use self::upstream::Upstream;
 
 /// A body that is relayed, or one of ours.
@@ -317,7 +317,7 @@ impl Door {
         let target = self.upstream.target();
         let audit = self.gate.audit();
         self.gate.note_exchange(lease, self.exchange, target).await.map_err(|fault| self.refused(fault))?;
-        let session = Arc::new(Session::new(audit.session_id(), lease, target, self.role(lease), &connection.client, asks));
+        let session = Arc::new(Session::new(audit.session_id(), lease, There { target, role: self.role(lease) }, &connection.client, asks));
         if let Err(fault) = session::admitted(&self.gate, &session) {
             let note = Note::SessionRefused {
                 reason: fault.reason,

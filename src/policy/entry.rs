@@ -126,6 +126,9 @@ impl Entry {
             }
             (Subject::Accesses, Effect::Access { action, object, columns }) => {
                 check("actions", self.actions.as_ref().is_none_or(|actions| actions.contains(action)))?;
+                if reading == Reading::Possible && self.tables.is_some() && holds_rows(*action, object.kind) {
+                    return self.matches_some_table_in(object, request);
+                }
                 self.matches_object(object, request, reading)?;
                 self.matches_columns(columns, reading)
             }
@@ -224,6 +227,20 @@ impl Entry {
         best("tables", globs.iter().map(fit))
     }
 
+    /// Whoever takes the rows of a whole schema or database (a clone, a wildcard table) takes those of the tables in it.
+    fn matches_some_table_in(&self, object: &Object, request: &AccessRequest<'_>) -> Result<(), Miss> {
+        let (database, schema) = match object.kind {
+            ObjectKind::Database => (object.name.as_str(), None),
+            ObjectKind::Schema | ObjectKind::Type | ObjectKind::Relation | ObjectKind::Function | ObjectKind::Location => {
+                (object.database.as_deref().unwrap_or(request.database), Some(object.name.as_str()))
+            }
+        };
+        self.matches_database(Some(database), request)?;
+        let is_in = |glob: &TableGlob| glob.database.matches(database) && schema.is_none_or(|schema| glob.schema.matches(schema));
+        check("schemas", self.schemas.as_ref().is_none_or(|globs| schema.is_none_or(|schema| any(globs, schema))))?;
+        check("tables", self.tables.as_ref().is_none_or(|globs| globs.iter().any(is_in)))
+    }
+
     fn matches_columns(&self, columns: &[String], reading: Reading) -> Result<(), Miss> {
         let Some(globs) = &self.columns else { return Ok(()) };
         match (columns, reading) {
@@ -240,6 +257,15 @@ impl Entry {
         let fit = |glob: &FunctionGlob| if glob.name.matches(&function.name) { fits(&glob.schema, schema, reading) } else { Fit::No };
         best("functions", globs.iter().map(fit))
     }
+}
+
+/// Is this about the rows of everything in a schema or database?
+pub(super) fn holds_rows(action: Action, kind: ObjectKind) -> bool {
+    let is_whole = match kind {
+        ObjectKind::Schema | ObjectKind::Database => true,
+        ObjectKind::Relation | ObjectKind::Function | ObjectKind::Type | ObjectKind::Location => false,
+    };
+    is_whole && matches!(action, Action::Select | Action::Insert | Action::Update | Action::Delete | Action::Truncate)
 }
 
 /// The schema of an object as far as it is certain: its own, or the only one of the search path.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::sql::{Effect, Object, ObjectKind, OpaqueClass};
 
 use super::attribution::Attributed;
-use super::entry::{Entry, Reading, Subject, schema_of};
+use super::entry::{Entry, Reading, Subject, holds_rows, schema_of};
 use super::pattern::{Dotted, Glob};
 use super::{AccessRequest, RuleRef};
 
@@ -23,6 +23,8 @@ pub(super) struct Index {
     filed: HashMap<u64, Positions>,
     /// Entries that no key leads to.
     scanned: Positions,
+    /// Entries that ask for tables: each may be about one in a schema or database that is taken as a whole.
+    tabled: Positions,
     /// Entries that ask for one schema and any name; where the schema is not certain, each of them may be meant.
     schema_wide: Positions,
 }
@@ -72,6 +74,9 @@ impl Index {
         let mut index = Self::default();
         for (position, (_, entry)) in entries.iter().enumerate() {
             index.file(position, entry);
+            if entry.tables.is_some() {
+                index.tabled.push(position);
+            }
         }
         index.entries = entries;
         index
@@ -85,7 +90,12 @@ impl Index {
             search.by(Key::Node(node));
         }
         match effect {
-            Effect::Access { action: _, object, columns: _ } => search.object(object),
+            Effect::Access { action, object, columns: _ } => {
+                search.object(object);
+                if reading == Reading::Possible && holds_rows(*action, object.kind) {
+                    search.among(&self.tabled);
+                }
+            }
             Effect::Call { function, signals: _ } => search.named(Space::Function, function, function.schema.as_deref()),
             Effect::Opaque { class, detail: _ } => search.by(Key::Opaque(*class)),
             Effect::Role { role } => search.by(Key::Role(role.as_deref().unwrap_or(request.role))),

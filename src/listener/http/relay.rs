@@ -77,7 +77,7 @@ pub(super) fn relay(
     head::strip_reply(&mut head.headers);
     let is_json =
         head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.starts_with("application/json"));
-    let tap = (must_be_read && is_json).then(|| Tap::new(warehouse.fields(), back(near)));
+    let tap = (must_be_read && is_json).then(|| Tap::new(warehouse.fields(), near));
     let settlement = Settlement { warehouse, status: head.status, executions: Arc::clone(executions), began: Some(began), bytes: 0 };
     let mut relayed = Relayed { body, tap, settlement };
     if relayed.body.is_end_stream() {
@@ -86,18 +86,9 @@ pub(super) fn relay(
     Ok(Response::from_parts(head, BoxBody::new(relayed)))
 }
 
-/// Makes an address of the warehouse one of ours: what stands behind scheme and authority is kept.
-fn back(near: String) -> Box<dyn Fn(&str) -> Option<String> + Send + Sync> {
-    Box::new(move |address| {
-        let (_, rest) = address.split_once("://")?;
-        let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-        Some(format!("{near}{path}"))
-    })
-}
-
 struct Relayed {
     body: Incoming,
-    tap: Option<Tap<Box<dyn Fn(&str) -> Option<String> + Send + Sync>>>,
+    tap: Option<Tap>,
     settlement: Settlement,
 }
 

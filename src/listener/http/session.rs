@@ -41,6 +41,15 @@ pub(super) struct Tally {
     bytes_to_client: AtomicU64,
 }
 
+/// Where requests go, and as whom.
+#[derive(Clone, Copy)]
+pub(super) struct There<'a> {
+    /// The warehouse.
+    pub(super) target: &'a Arc<Target>,
+    /// The role that they take there.
+    pub(super) role: &'a str,
+}
+
 /// What a request says about the session that it belongs to.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Asks<'a> {
@@ -96,7 +105,8 @@ impl Connection {
 
 impl Session {
     /// A session that begins.
-    pub(super) fn new(id: String, lease: &Lease, target: &Arc<Target>, role: &str, client: &ClientFacts, asks: &Asks<'_>) -> Self {
+    pub(super) fn new(id: String, lease: &Lease, there: There<'_>, client: &ClientFacts, asks: &Asks<'_>) -> Self {
+        let There { target, role } = there;
         let facts = SessionFacts {
             id,
             principal: Arc::clone(&lease.principal),

@@ -13,11 +13,11 @@ const KEY_BYTES_MAX: usize = 64;
 const DEPTH_MAX: usize = 10_000;
 
 /// A scanner of one JSON text that comes in pieces.
-pub(super) struct Tap<F> {
+pub(super) struct Tap {
     fields: &'static [Field],
     found: Vec<Found>,
-    /// Gives the replacement of an address.
-    replace: F,
+    /// What stands before the path in the replacement of an address.
+    near: String,
     state: State,
     /// The outermost containers, down to [`FIELD_DEPTH_MAX`].
     outer: Vec<Container>,
@@ -69,13 +69,14 @@ enum Purpose {
     Address(usize),
 }
 
-impl<F: Fn(&str) -> Option<String>> Tap<F> {
-    /// A scanner for a text that has not begun. `replace` gives another address, or `None` to leave one as it is.
-    pub(super) fn new(fields: &'static [Field], replace: F) -> Self {
+impl Tap {
+    /// A scanner for a text that has not begun. Addresses are made to lead to `near`, a scheme and an authority; what does not
+    /// look like an address is left as it is.
+    pub(super) fn new(fields: &'static [Field], near: String) -> Self {
         Self {
             fields,
             found: vec![Found::Absent; fields.len()],
-            replace,
+            near,
             state: State::Between,
             outer: Vec::new(),
             depth: 0,
@@ -200,7 +201,7 @@ impl<F: Fn(&str) -> Option<String>> Tap<F> {
             }
             Purpose::Address(field) => {
                 let address = if is_too_long { None } else { unescaped(&held) };
-                let replacement = address.as_deref().and_then(|address| (self.replace)(address));
+                let replacement = address.as_deref().and_then(|address| back(&self.near, address));
                 // What is too long to hold is lost, and an address that is cut off leads nowhere: better none.
                 let written = if is_too_long { Vec::new() } else { replacement.map_or(held, |text| escaped(&text)) };
                 self.find(field, address.map_or(Found::Other, Found::Value));
@@ -316,6 +317,13 @@ impl<F: Fn(&str) -> Option<String>> Tap<F> {
     }
 }
 
+/// The address with the same path at `near`.
+fn back(near: &str, address: &str) -> Option<String> {
+    let (_, rest) = address.split_once("://")?;
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    Some(format!("{near}{path}"))
+}
+
 fn unescaped(held: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(held).ok()?;
     if text.contains('\\') { serde_json::from_str(&format!("\"{text}\"")).ok() } else { Some(text.to_owned()) }
@@ -343,12 +351,8 @@ mod tests {
         Field { path: &["updateCount"], treatment: Treatment::Read },
     ];
 
-    fn replace(address: &str) -> Option<String> {
-        address.strip_prefix("http://far:8080/").map(|rest| format!("http://near/{rest}"))
-    }
-
     fn run(text: &str, cuts: &[usize]) -> (String, Vec<Found>, bool) {
-        let mut tap = Tap::new(FIELDS, replace);
+        let mut tap = Tap::new(FIELDS, "http://near".to_owned());
         let mut out = Vec::new();
         let mut from = 0;
         for &cut in cuts.iter().chain([&text.len()]) {
@@ -383,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_change_is_passed_on_without_a_copy() {
-        let mut tap = Tap::new(FIELDS, replace);
+        let mut tap = Tap::new(FIELDS, "http://near".to_owned());
         let piece = Bytes::from_static(br#"{"data":[[1],[2]]}"#);
         let passed = tap.pass(piece.clone());
         assert_eq!(passed.as_ptr(), piece.as_ptr());
@@ -392,8 +396,8 @@ mod tests {
 
     #[test]
     fn an_address_of_another_shape_stays_and_one_without_end_is_not_passed_on() {
-        let (out, ..) = run(r#"{"nextUri":"ftp://x"}"#, &[]);
-        assert_eq!(out, r#"{"nextUri":"ftp://x"}"#);
+        let (out, ..) = run(r#"{"nextUri":"/x"}"#, &[]);
+        assert_eq!(out, r#"{"nextUri":"/x"}"#);
         let (out, found, _) = run(r#"{"nextUri":null}"#, &[]);
         assert_eq!((out.as_str(), &found[1]), (r#"{"nextUri":null}"#, &Found::Value("null".to_owned())));
         let long = format!(r#"{{"nextUri":"http://far:8080/{}","id":"q"}}"#, "x".repeat(20_000));
@@ -443,7 +447,7 @@ mod tests {
             let (out, found, is_whole) = run(&text, &[cut]);
             let mut expected = value.clone();
             if let Some(serde_json::Value::String(address)) = expected.get_mut("nextUri")
-                && let Some(near) = replace(address)
+                && let Some(near) = super::back("http://near", address)
             {
                 *address = near;
             }

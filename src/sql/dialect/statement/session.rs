@@ -46,15 +46,13 @@ impl Reader<'_> {
     /// tracks the session.
     pub(super) fn execute(&mut self, parsed: &Parsed) -> &'static str {
         let Parsed::Execute { name: None, parameters, immediate: true, into, using, .. } = parsed else {
-            match parsed {
-                // In a text within a text nobody would look behind the name.
-                Parsed::Execute { name: Some(name), immediate: false, into, .. } if into.is_empty() && self.outer_texts == 0 => {
-                    self.executes = match name.0.as_slice() {
-                        [part] => part.as_ident().map(|name| name::folded(self.vendor, name)),
-                        _ => None,
-                    };
-                }
-                _ => {}
+            // In a text within a text nobody would look behind the name.
+            if let Parsed::Execute { name: Some(name), immediate: false, into, .. } = parsed
+                && into.is_empty()
+                && self.outer_texts == 0
+                && let [part] = name.0.as_slice()
+            {
+                self.executes = part.as_ident().map(|name| name::folded(self.vendor, name));
             }
             if self.executes.is_none() {
                 self.class("EXECUTE", OpaqueClass::Execute);
