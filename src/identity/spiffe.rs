@@ -236,7 +236,7 @@ fn unverified(error: &JwtSvidError) -> IdentityError {
         JwtVerificationErrorKind::NotYetValid => (Reason::TokenNotYetValid, "`nbf` has not come"),
         JwtVerificationErrorKind::AudienceMismatch => (Reason::TokenWrongAudience, "`aud` does not name the configured audience"),
         JwtVerificationErrorKind::InvalidSignature => (Reason::TokenSignature, "the signature does not verify"),
-        _ => (Reason::TokenMalformed, "it cannot be verified"),
+        JwtVerificationErrorKind::Other | _ => (Reason::TokenMalformed, "it cannot be verified"),
     };
     IdentityError::new(reason, words)
 }
