@@ -3,7 +3,7 @@
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
 # TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar, TOLLHOUSE_CONFIG its configuration,
-# TOLLHOUSE_ROLE the role that it gets certificates for, DBT_PROJECT the directory of the dbt project.
+# TOLLHOUSE_ROLE the role that it gets certificates for, TOLLHOUSE_AUDIENCE the one audience of the workload's token, DBT_PROJECT the directory of the dbt project.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
@@ -86,10 +86,9 @@ start_other() {
     others+=("$!")
 }
 
-# start_dev [OPTION...]
 start_dev() {
     "$tollhouse" dev --directory "$TOLLHOUSE_DEV_DIR" --address "127.0.0.1:$dev_port" \
-        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner "$@" >>"$scratch/dev.log" 2>&1 &
+        --role "${TOLLHOUSE_ROLE:-dbt_runner}" --namespace demo --service-account dbt-runner --audience "${TOLLHOUSE_AUDIENCE:-tollhouse}" >>"$scratch/dev.log" 2>&1 &
     dev_pid=$!
     wait_for "tollhouse dev" "$dev_pid" test -e "$TOLLHOUSE_DEV_DIR/ready"
 }

@@ -24,7 +24,7 @@ stage_open
 keycloak_port=$(free_port)
 export KEYCLOAK_REALM=https://localhost:$keycloak_port/realms/warehouse BED_DIR=$scratch/bed
 # The realm is whom the assertion is for.
-start_dev --audience "$KEYCLOAK_REALM"
+TOLLHOUSE_AUDIENCE=$KEYCLOAK_REALM start_dev
 start_warehouse
 mkdir -m 0700 "$BED_DIR"
 openssl rand -hex 24 | tr -d '\n' >"$BED_DIR/client-secret"

@@ -16,7 +16,7 @@ start_aws() {
 }
 
 stage_open
-start_dev --audience sts.amazonaws.com
+TOLLHOUSE_AUDIENCE=sts.amazonaws.com start_dev
 start_warehouse
 start_aws
 judge_logins "$judge_port" rds_runner IAMA:etl

@@ -86,7 +86,7 @@ lease_is_given_back() {
 }
 
 stage_open
-start_dev --audience vault
+TOLLHOUSE_AUDIENCE=vault start_dev
 start_warehouse
 start_vault
 for part in login database pki; do
