@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-crd test-sarif fuzz bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-crd test-sarif fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
 SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
-	tests/regress/kit.sh tests/fuzz.sh deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
+	tests/regress/kit.sh tests/fuzz.sh tests/identity.sh $(wildcard tests/identity/*.sh) deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
@@ -29,12 +29,13 @@ lint: setup ## Formatting, clippy and shellcheck, with warnings as errors
 unit: setup ## The tests that cargo runs
 	cargo test --locked
 
-e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, regression tests, the crash test
+e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions, identities, regression tests, the crash test
 	@# The same build as the tests': with their dependencies' features everything would be compiled once more.
 	cargo test --locked --no-run
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/run.sh
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/derived.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
+	TOLLHOUSE_BINARY=$(DEBUG) tests/identity.sh gate
 	TOLLHOUSE_BINARY=$(DEBUG) tests/regress.sh short
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
 
@@ -50,6 +51,10 @@ test-regress: setup ## PostgreSQL's own test suites, directly and through the si
 test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS, OAUTHBEARER (needs npm)
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/postgres18.sh
+
+test-identity: setup ## Identities and exchanges against Keycloak, SPIRE, Vault and others (needs Node.js, Go, Java, Maven); BEDS="moto vault" for some
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/identity.sh $(BEDS)
 
 test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
 	tests/crd.sh

@@ -3,7 +3,8 @@
 # one scratch directory that is cleared away on exit. To be sourced, from the repository's root, under `set -euo pipefail`.
 #
 # TOLLHOUSE_BINARY names the program to run; TOLLHOUSE_POLICY the policy of the sidecar, TOLLHOUSE_CONFIG its configuration,
-# TOLLHOUSE_ROLE the role that it gets certificates for, TOLLHOUSE_AUDIENCE the one audience of the workload's token, DBT_PROJECT the directory of the dbt project.
+# TOLLHOUSE_ROLE the role that it gets certificates for, TOLLHOUSE_AUDIENCE the one audience of the workload's token,
+# DBT_PROJECT the directory of the dbt project.
 
 tollhouse=${TOLLHOUSE_BINARY:-target/release/tollhouse}
 venv=.cache/venv
