@@ -15,6 +15,14 @@ start_aws() {
     wait_for moto "${others[-1]}" test -e "$scratch/aws-ready"
 }
 
+# The steps that fail are these, of these targets, and no other.
+doctor_names_the_steps() {
+    ! "$tollhouse" doctor --config "$TOLLHOUSE_CONFIG" --output json >"$scratch/doctor.json" || { echo "the doctor finds nothing"; return 1; }
+    jq --exit-status '[.[] | select(.verdict == "failed" and .part != "login") | "\(.target): \(.part)"]
+        == ["bystander: credential[1] redshift_credentials", "no-cluster: credential[1] redshift_credentials"]' "$scratch/doctor.json" ||
+        { cat "$scratch/doctor.json"; return 1; }
+}
+
 stage_open
 TOLLHOUSE_AUDIENCE=sts.amazonaws.com start_dev
 start_warehouse
@@ -31,6 +39,7 @@ check redshift-user logs_in_as "$REDSHIFT_PORT" IAMA:etl
 check policy-of-the-role refused_with "$BYSTANDER_PORT" "credential[1] redshift_credentials"
 check no-cluster refused_with "$NO_CLUSTER_PORT" "AWS has nothing of that name"
 stop_sidecar
+check doctor doctor_names_the_steps
 check record audited '.role == "rds_runner" and .target.name == "rds"'
 check record-of-the-named-user audited '.role == "IAMA:etl" and .target.name == "redshift"'
 check secrets secret_nowhere "$TOLLHOUSE_DEV_DIR/token/token"
