@@ -22,6 +22,12 @@ prepare p from select * from a
 execute p
 --- execute immediate
 execute immediate 'select * from fin.secret'
+--- execute immediate with values
+execute immediate 'insert into hive.raw.a values (?, ?)' using 1, (select max(a) from fin.secret)
+--- a quoted word is a name, also this one
+execute "immediate" using 1
+--- a name in a text cannot be followed
+execute immediate 'execute p'
 --- table functions
 select * from table(system.query(query => 'select 1'))
 --- functions

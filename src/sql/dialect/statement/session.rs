@@ -1,6 +1,6 @@
 //! Statements that change the session, or run a text.
 
-use sqlparser::ast::{Expr, Set, Statement as Parsed, Use, Value};
+use sqlparser::ast::{Expr, Set, Statement as Parsed, Use, Value, ValueWithSpan};
 
 use super::Reader;
 use crate::sql::dialect::name;
@@ -45,32 +45,37 @@ impl Reader<'_> {
     /// A text that stands in the statement is judged like the statement itself, once. What stands behind a name is for whoever
     /// tracks the session.
     pub(super) fn execute(&mut self, parsed: &Parsed) -> &'static str {
-        let Parsed::Execute { name: None, parameters, immediate: true, into, using, .. } = parsed else {
-            // In a text within a text nobody would look behind the name.
-            if let Parsed::Execute { name: Some(name), immediate: false, into, .. } = parsed
-                && into.is_empty()
-                && self.outer_texts == 0
-                && let [part] = name.0.as_slice()
-            {
-                self.executes = part.as_ident().map(|name| name::folded(self.vendor, name));
-            }
-            if self.executes.is_none() {
-                self.class("EXECUTE", OpaqueClass::Execute);
-            }
-            return self.reads("EXECUTE", parsed, &[]);
+        let Parsed::Execute { name, parameters, immediate, into, .. } = parsed else {
+            return self.class("EXECUTE", OpaqueClass::Execute);
         };
-        match (parameters.as_slice(), into.is_empty() && using.is_empty()) {
-            ([Expr::Value(value)], true) if self.outer_texts == 0 => {
-                if let Value::SingleQuotedString(text) = &value.value {
-                    let analysis = self.vendor.judge_here(text, self.limits, 1);
-                    analysis.statements.into_iter().flat_map(|statement| statement.effects).for_each(|effect| self.found.effect(effect));
-                    self.found.names_change = true;
-                    return "EXECUTE IMMEDIATE";
-                }
+        let part = match name.as_ref().map(|name| name.0.as_slice()) {
+            Some([part]) => part.as_ident(),
+            Some(_) | None => None,
+        };
+        // Where the parser does not know the word, it takes it for the name.
+        let is_immediate =
+            *immediate || part.is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("immediate"));
+        let is_looked_at = into.is_empty() && self.outer_texts == 0;
+        match (is_immediate, part, parameters.as_slice()) {
+            (true, _, [Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. })]) if is_looked_at => {
+                let analysis = self.vendor.judge_here(text, self.limits, 1);
+                analysis.statements.into_iter().flat_map(|statement| statement.effects).for_each(|effect| self.found.effect(effect));
+                self.found.names_change = true;
+                self.reads("EXECUTE IMMEDIATE", parsed, &[])
             }
-            _ => {}
+            (true, _, _) => {
+                self.class("EXECUTE IMMEDIATE", OpaqueClass::Script);
+                self.reads("EXECUTE IMMEDIATE", parsed, &[])
+            }
+            // In a text within a text nobody would look behind the name.
+            (false, Some(name), _) if is_looked_at => {
+                self.executes = Some(name::folded(self.vendor, name));
+                self.reads("EXECUTE", parsed, &[])
+            }
+            (false, _, _) => {
+                self.class("EXECUTE", OpaqueClass::Execute);
+                self.reads("EXECUTE", parsed, &[])
+            }
         }
-        self.class("EXECUTE IMMEDIATE", OpaqueClass::Script);
-        self.reads("EXECUTE IMMEDIATE", parsed, &[])
     }
 }
