@@ -53,8 +53,10 @@ pub(super) struct Execution {
 }
 
 struct State {
-    /// Gone when it has ended. Dropped with the execution it records `abandoned`.
+    /// Gone when it has ended.
     permit: Option<Permit>,
+    /// The warehouse's name for it.
+    id: Option<String>,
     rows: u64,
     changed: Option<u64>,
     reply_bytes: u64,
@@ -82,7 +84,7 @@ impl Executions {
 
     /// Notes the first reply to a statement.
     pub(super) fn begin(&self, permit: Permit, owner: Owner, progress: &Progress, reply_bytes: u64) {
-        let state = State { permit: Some(permit), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
+        let state = State { permit: Some(permit), id: progress.id.clone(), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
         let execution = Arc::new(Execution { owner, state: Mutex::new(state) });
         execution.proceed(progress, reply_bytes);
         if let Some(id) = &progress.id {
@@ -148,12 +150,23 @@ impl Execution {
         let rows = Some(state.changed.unwrap_or(state.rows));
         let reply_bytes = state.reply_bytes;
         if let Some(permit) = state.permit.take() {
-            permit.finish(outcome(end, rows, reply_bytes, progress.id.clone()));
+            permit.finish(outcome(end, rows, reply_bytes, state.id.clone()));
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody follows it to its end: what came of it is not known, but what was seen of it is.
+impl Drop for Execution {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(permit) = state.permit.take() {
+            let (rows, query_id) = (Some(state.rows), state.id.take());
+            permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, ..Outcome::new(Status::Abandoned) });
+        }
     }
 }
 

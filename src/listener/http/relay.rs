@@ -165,7 +165,8 @@ impl HttpBody for Relayed {
                         Some(tap) => tap.pass(data),
                         None => data,
                     };
-                    if self.tap.as_ref().is_some_and(Tap::is_whole) {
+                    // Of a body whose length is known nobody asks for more than that.
+                    if self.tap.as_ref().is_some_and(Tap::is_whole) || self.body.is_end_stream() {
                         self.settle();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));

@@ -28,6 +28,8 @@ execute immediate 'insert into hive.raw.a values (?, ?)' using 1, (select max(a)
 execute "immediate" using 1
 --- a name in a text cannot be followed
 execute immediate 'execute p'
+--- a view with the rights that it runs with
+create or replace view hive.raw.v comment 'c' security definer as with x as (select a from hive.raw.t) select a, leak(a) from x join fin.secret on true
 --- table functions
 select * from table(system.query(query => 'select 1'))
 --- functions

@@ -31,9 +31,11 @@ def main(path):
     }.items():
         assert found, name
         print(f"ok {name}: {len(found)}")
-    unfinished = [e for e in executions if e["status"] in ("running", "abandoned")]
+    # The client asks for this once a connection, to see whether Trino knows the statement, and leaves the result where it is.
+    probe = digest("EXECUTE IMMEDIATE 'SELECT 1'")
+    unfinished = [e for e in executions if e["status"] in ("running", "abandoned") and e["digest"] != probe]
     assert not unfinished, unfinished
-    unnamed = [e for e in executions if e["status"] in ("completed", "failed", "cancelled") and not e["query_id"] and e["verbs"]]
+    unnamed = [e for e in executions if e["status"] != "denied" and not e["query_id"] and e["verbs"]]
     assert not unnamed, unnamed
 
 

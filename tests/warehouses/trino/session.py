@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A session of Trino's Python client through the sidecar: session.py HOST PORT. Prints `ok trino PART` for each part."""
 
+import contextlib
 import sys
-import urllib.error
+import threading
+import time
 import urllib.request
 
 import trino
@@ -71,8 +73,20 @@ def server_errors():
 
 def cancelled():
     cursor = connect().cursor()
-    cursor.execute("select count(*) from unnest(sequence(1, 10000)) a(x) cross join unnest(sequence(1, 10000)) b(y) cross join unnest(sequence(1, 1000)) c(z)")
+    sql = ("select count(*) from unnest(sequence(1, 10000)) a(x) cross join unnest(sequence(1, 10000)) b(y) cross join unnest(sequence(1, 1000)) c(z)")
+
+    def run():
+        with contextlib.suppress(trino.exceptions.TrinoQueryError):
+            cursor.execute(sql)
+
+    running = threading.Thread(target=run)
+    running.start()
+    while cursor.query_id is None:
+        time.sleep(0.1)
+    time.sleep(1)
     cursor.cancel()
+    running.join(30)
+    assert not running.is_alive(), "the query went on"
 
 
 def foreign_handle():

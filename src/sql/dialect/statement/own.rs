@@ -24,6 +24,7 @@ const FORMS: &[Form] = &[
     |reader, parser| reader.clone(parser),
     |reader, parser| reader.copy_into(parser),
     |reader, parser| reader.prepare(parser),
+    |reader, parser| reader.view(parser),
     |reader, parser| reader.refresh(parser),
     |reader, parser| reader.vacuum(parser),
     |reader, parser| reader.undrop(parser),
@@ -182,6 +183,25 @@ impl Reader<'_> {
         let statement = parser.parse_statement()?;
         self.statement(&statement);
         Ok("PREPARE")
+    }
+
+    /// Trino: `CREATE [OR REPLACE] VIEW name [COMMENT 'text'] [SECURITY DEFINER | INVOKER] AS query`.
+    fn view(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
+        parser.expect_keyword(K::CREATE)?;
+        let _ = parser.parse_keywords(&[K::OR, K::REPLACE]);
+        parser.expect_keyword(K::VIEW)?;
+        let name = parser.parse_object_name(false)?;
+        if parser.parse_keyword(K::COMMENT) {
+            parser.parse_literal_string()?;
+        }
+        if parser.parse_keyword(K::SECURITY) {
+            parser.expect_one_of_keywords(&[K::DEFINER, K::INVOKER])?;
+        }
+        parser.expect_keyword(K::AS)?;
+        let query = parser.parse_query()?;
+        self.relation(Action::Create, &name);
+        walk_part(self.vendor, &query, Some(Action::Import), &mut self.found);
+        Ok("CREATE VIEW")
     }
 
     /// Databricks: `REFRESH [TABLE] name`.
