@@ -2,11 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-crd test-sarif fuzz bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-warehouses test-crd test-sarif fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/warehouses.sh tests/warehouses/trino.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
 	tests/regress/kit.sh tests/fuzz.sh tests/identity.sh $(wildcard tests/identity/*.sh) deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets
@@ -55,6 +55,10 @@ test-postgres18: setup ## PostgreSQL 18 on both sides: protocol 3.2, direct TLS,
 test-identity: setup ## Identities and exchanges against Keycloak, SPIRE, Vault and others (needs Node.js, Go, Java, Maven); BEDS="moto vault" for some
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/identity.sh $(BEDS)
+
+test-warehouses: setup ## HTTP warehouses, so far Trino: the real server, dbt and client library (needs Maven and Java 24 or later)
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/warehouses.sh
 
 test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
 	tests/crd.sh

@@ -57,7 +57,7 @@ pub struct File {
 pub struct TargetFile {
     /// The name in listeners, policy records and metrics.
     pub name: String,
-    /// The kind of warehouse: `postgresql` or `redshift`.
+    /// The kind of warehouse: `postgresql`, `redshift` or `trino`.
     pub kind: String,
     /// DNS name or address; what its certificate must carry, and what `toFQDNs` matches.
     pub host: String,

@@ -30,6 +30,7 @@ mod session_state;
 mod split_points;
 mod startup;
 mod support;
+mod trino;
 mod upstream_login;
 mod wire_client;
 mod wire_server;

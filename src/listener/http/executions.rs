@@ -84,7 +84,8 @@ impl Executions {
 
     /// Notes the first reply to a statement.
     pub(super) fn begin(&self, permit: Permit, owner: Owner, progress: &Progress, reply_bytes: u64) {
-        let state = State { permit: Some(permit), id: progress.id.clone(), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
+        let state =
+            State { permit: Some(permit), id: progress.id.clone(), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
         let execution = Arc::new(Execution { owner, state: Mutex::new(state) });
         execution.proceed(progress, reply_bytes);
         if let Some(id) = &progress.id {
