@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use hyper::StatusCode;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
-use openidconnect::IssuerUrl;
 use openidconnect::core::CoreProviderMetadata;
+use openidconnect::{DiscoveryError, IssuerUrl};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -180,12 +181,8 @@ impl Keys {
             None => None,
         };
         let authorization = bearer.as_ref().map_or(Authorization::None, Authorization::Bearer);
-        let answer = self.fetch.get(from, authorization).await.map_err(unreachable)?;
-        if answer.status.is_success() {
-            return Ok(answer);
-        }
-        let reason = if answer.status.is_server_error() { Reason::IssuerUnreachable } else { Reason::IssuerInvalid };
-        Err(IdentityError::new(reason, format!("{} answered with status {}", from.authority(), answer.status.as_u16())))
+        let answer = self.fetch.get(from, authorization).await.map_err(no_answer)?;
+        if answer.status.is_success() { Ok(answer) } else { Err(unsuccessful(from, answer.status)) }
     }
 }
 
@@ -208,14 +205,17 @@ impl Known {
 /// `IssuerUnreachable` or `IssuerInvalid`.
 pub async fn discover(fetch: &Fetch, issuer: &Endpoint) -> Result<CoreProviderMetadata, IdentityError> {
     let url = IssuerUrl::new(issuer.as_str().to_owned()).map_err(invalid)?;
-    CoreProviderMetadata::discover_async(url, fetch).await.map_err(|error| {
-        if let openidconnect::DiscoveryError::Request(error) = error {
-            unreachable(error)
-        } else {
-            // The library's message may quote the document.
-            invalid(format!("the discovery document of {issuer} is not an OpenID provider's"))
-        }
-    })
+    CoreProviderMetadata::discover_async(url, fetch).await.map_err(|error| undiscovered(issuer, error))
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum may grow; what is unknown is a document that cannot be used")]
+fn undiscovered(issuer: &Endpoint, error: DiscoveryError<FetchError>) -> IdentityError {
+    match error {
+        DiscoveryError::Request(error) => no_answer(error),
+        DiscoveryError::Response(status, ..) if !status.is_success() => unsuccessful(issuer, status),
+        // The library's message may quote the document.
+        _ => invalid(format!("the discovery document of {issuer} is not an OpenID provider's")),
+    }
 }
 
 /// The discovery document of a Kubernetes API server, as far as it matters.
@@ -247,8 +247,21 @@ fn json<T: DeserializeOwned>(answer: &Answer, what: &str) -> Result<T, IdentityE
     serde_json::from_slice(answer.body.expose()).map_err(|error| invalid(format!("{what} cannot be read, at line {}", error.line())))
 }
 
-fn unreachable(error: FetchError) -> IdentityError {
-    IdentityError::new(Reason::IssuerUnreachable, error)
+fn no_answer(error: FetchError) -> IdentityError {
+    let reason = match &error {
+        FetchError::Unreachable { .. } | FetchError::TimedOut { .. } | FetchError::Identity { .. } | FetchError::Request => {
+            Reason::IssuerUnreachable
+        }
+        FetchError::TooLarge { .. } => Reason::IssuerInvalid,
+    };
+    IdentityError::new(reason, error)
+}
+
+/// An issuer that is overloaded or broken may answer later; what is not there, or lies elsewhere, is a matter of configuration.
+fn unsuccessful(from: &Endpoint, status: StatusCode) -> IdentityError {
+    let is_transient = matches!(status.as_u16(), 408 | 429 | 500..);
+    let reason = if is_transient { Reason::IssuerUnreachable } else { Reason::IssuerInvalid };
+    IdentityError::new(reason, format!("{} answered with status {}", from.authority(), status.as_u16()))
 }
 
 fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> IdentityError {
