@@ -144,7 +144,7 @@ pub trait IdentitySource: Send + Sync {
     /// The name of the kind (`kubernetes`), for records.
     fn kind(&self) -> &'static str;
 
-    /// Reads the workload's token anew and verifies it.
+    /// Reads the workload's token anew and verifies it. It has not ended, whatever leeway is configured: it is to be shown to others.
     ///
     /// # Errors
     /// [`IdentityError`] says which check failed. Cancel safe: nothing is kept between calls but published keys.

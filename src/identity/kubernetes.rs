@@ -63,7 +63,8 @@ pub struct Settings {
     /// The pod's labels as the downward API writes them: `key="value"` lines. Read again at each exchange.
     #[serde(default)]
     pub labels_file: Option<PathBuf>,
-    /// How far the clocks of node and issuer may differ.
+    /// How far the clocks of node and issuer may differ. The workload's own token, which is shown to others, ends at its `exp` all the
+    /// same.
     #[serde(default = "leeway_default")]
     pub leeway: Span,
 }
@@ -108,7 +109,7 @@ impl Source {
     async fn read_and_verify(&self) -> Result<Proof, IdentityError> {
         let token = self.token.read().await?;
         let mut principal = self.verifier.verify(&token).await?;
-        self.token.note(&token)?;
+        self.token.note(&token, principal.expires_at)?;
         if let Some(path) = &self.labels_file {
             let configured = std::mem::replace(&mut principal.labels, read_labels(path).await?);
             principal.labels.extend(configured);

@@ -53,7 +53,8 @@ pub struct Settings {
     /// a rule that forbids something to a label must not miss who lacks it.
     #[serde(default)]
     pub labels_from_claims: BTreeMap<String, String>,
-    /// How far the clocks of node and issuer may differ.
+    /// How far the clocks of node and issuer may differ. The workload's own token, which is shown to others, ends at its `exp` all the
+    /// same.
     #[serde(default = "leeway_default")]
     pub leeway: Span,
 }
@@ -80,7 +81,7 @@ impl Source {
     async fn read_and_verify(&self) -> Result<Proof, IdentityError> {
         let token = self.token.read().await?;
         let principal = self.verifier.verify(&token).await?;
-        self.token.note(&token)?;
+        self.token.note(&token, principal.expires_at)?;
         Ok(Proof { principal: Arc::new(principal), token, certificate: None })
     }
 }

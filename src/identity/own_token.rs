@@ -1,4 +1,4 @@
-//! The workload's own token: where it lies, read anew each time, and that it only ever gets newer.
+//! The workload's own token: where it lies, read anew each time, that it has not ended, and that it only ever gets newer.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -54,11 +54,16 @@ impl OwnToken {
         }
     }
 
-    /// Takes note of a token that was read and verified.
+    /// Takes note of a token that was read and verified, and that ends at `exp`.
     ///
     /// # Errors
-    /// `TokenOlder` when it was issued before one that was seen here: somebody put an old one back.
-    pub(super) fn note(&self, token: &Secret<String>) -> Result<(), IdentityError> {
+    /// `TokenExpired` when it has ended, or `TokenOlder` when it was issued before one that was seen here: somebody put an old one
+    /// back.
+    pub(super) fn note(&self, token: &Secret<String>, exp: SystemTime) -> Result<(), IdentityError> {
+        // The leeway is for judging tokens. This one is shown to others, who need not have any, and what is made of it would end with it.
+        if exp <= SystemTime::now() {
+            return Err(IdentityError::new(Reason::TokenExpired, "`exp` has passed, and the leeway is not for what is shown to others"));
+        }
         let issued =
             verified_claims(token).and_then(|claims| serde_json::from_value::<NumericDate>(claims.get("iat")?.clone()).ok()?.time());
         // `iat` is optional (RFC 7519, section 4.1.6).
@@ -84,7 +89,7 @@ fn from_environment(name: &str) -> Result<Secret<String>, IdentityError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -101,8 +106,9 @@ mod tests {
     #[test]
     fn a_token_may_only_be_replaced_by_a_newer_one() {
         let own = in_variable("unused");
+        let exp = SystemTime::now() + Duration::from_secs(60);
         let note = |claims: Value| {
-            own.note(&Secret::new(format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string())))).map_err(|error| error.reason)
+            own.note(&Secret::new(format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()))), exp).map_err(|error| error.reason)
         };
         assert_eq!(note(json!({ "iat": 1000 })), Ok(()));
         assert_eq!(note(json!({ "iat": 1000 })), Ok(()), "the same");

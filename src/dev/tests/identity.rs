@@ -161,6 +161,21 @@ async fn clocks_may_differ_by_the_leeway_and_other_audiences_do_not_matter() {
 }
 
 #[tokio::test]
+async fn the_leeway_does_not_stretch_a_token_that_is_shown_to_others() {
+    let rig = Rig::start().await;
+    let file = rig.directory.path().join("ending");
+    let settings = Settings { token_file: Some(file.clone()), ..rig.identity() };
+    let source = Source::new(&settings, Trust::Development).unwrap();
+    let now = unix_seconds(SystemTime::now());
+    let [ended, ending] = [now - 1, now + 20].map(|exp| changed(&rig, |claims| claims["exp"] = json!(exp)));
+    assert!(verify(&settings, &ended).await.is_ok(), "a token that is judged here");
+    for (token, expected) in [(&ended, Err(Reason::TokenExpired)), (&ending, Ok(()))] {
+        std::fs::write(&file, token.expose()).unwrap();
+        assert_eq!(source.prove().await.map(|_| ()).map_err(|error| error.reason), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_signed_by_the_issuer_is_refused_whatever_its_header_says() {
     let rig = Rig::start().await;
     let settings = rig.identity();
