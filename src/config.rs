@@ -297,6 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_may_be_secret_stands_in_the_debug_output_of_a_configuration() {
+        let minimal = include_str!("../config/minimal.yaml");
+        let step = "{ kind: token_exchange, token_endpoint: \"https://sts.example\", extra: { api_key: \"${KEY}\" } }";
+        let text = minimal.replace("    credential:\n", &format!("    credential:\n      - {step}\n"));
+        let env = |name: &str| (name == "KEY").then(|| "hunter2".to_owned());
+        let config = Config::parse("c.yaml", &text, &env).unwrap();
+        assert!(serde_json::to_string(&config.file).unwrap().contains("hunter2"), "it is there");
+        let (printed, shown) = (format!("{config:?} {config:#?}"), config.redacted());
+        assert!(printed.contains("api_key") && !printed.contains("hunter2"), "{printed}");
+        assert!(shown.contains("api_key") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
     fn a_login_that_the_target_cannot_use_is_refused_where_it_is_made() {
         let minimal = include_str!("../config/minimal.yaml");
         let (before, rest) = minimal.split_once("    credential:\n").unwrap();
