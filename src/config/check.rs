@@ -165,6 +165,8 @@ impl Check<'_> {
                 format!("`{step}` makes {login}, and a target of kind `{}` takes one of: {}", kind.name, any_of(kind.logins)),
             );
         } else if let Some(methods) = &target.authentication_methods
+            // TLS shows a certificate, whatever the server asks for afterwards.
+            && login != LoginKind::ClientCertificate
             && !methods.is_empty()
             && !methods.iter().any(|method| method.logins().contains(&login))
         {
