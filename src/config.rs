@@ -297,6 +297,60 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_may_be_secret_stands_in_the_debug_output_of_a_configuration() {
+        let minimal = include_str!("../config/minimal.yaml");
+        let step = "{ kind: token_exchange, token_endpoint: \"https://sts.example\", extra: { api_key: \"${KEY}\" } }";
+        let text = minimal.replace("    credential:\n", &format!("    credential:\n      - {step}\n"));
+        let env = |name: &str| (name == "KEY").then(|| "hunter2".to_owned());
+        let config = Config::parse("c.yaml", &text, &env).unwrap();
+        assert!(serde_json::to_string(&config.file).unwrap().contains("hunter2"), "it is there");
+        let (printed, shown) = (format!("{config:?} {config:#?}"), config.redacted());
+        assert!(printed.contains("api_key") && !printed.contains("hunter2"), "{printed}");
+        assert!(shown.contains("api_key") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_login_that_the_target_cannot_use_is_refused_where_it_is_made() {
+        let minimal = include_str!("../config/minimal.yaml");
+        let (before, rest) = minimal.split_once("    credential:\n").unwrap();
+        let (_, after) = rest.split_once("identities:").unwrap();
+        let problems = |kind: &str, extra: &str, steps: &str| {
+            let text = format!("{before}    credential: {steps}\n{extra}identities:{after}").replace("kind: postgresql", kind);
+            Config::parse("c.yaml", &text, &|_| None).map(|_| ()).map_err(|problems| {
+                problems.into_iter().map(|Problem { path, message, .. }| format!("{path}: {message}")).collect::<Vec<_>>()
+            })
+        };
+        let (postgresql, redshift, trino) = ("kind: postgresql", "kind: redshift", "kind: trino");
+        let sigv4 = "[{ kind: aws_pod_identity }, { kind: aws_sigv4 }]";
+        let password = "[{ kind: password_file, file: /run/p }]";
+        let token = "[{ kind: token_as_password }]";
+        assert_eq!(
+            problems(postgresql, "", sigv4).unwrap_err(),
+            [
+                "targets[0].credential[1]: `aws_sigv4` makes AWS keys that sign each request, and a target of kind `postgresql` takes one of: \
+              a password, a token, a client certificate"
+            ]
+        );
+        for (kind, steps) in [(redshift, "[{ kind: snowflake_oauth }]"), (trino, "[{ kind: snowflake_workload_identity }]"), (trino, sigv4)]
+        {
+            let said = problems(kind, "", steps).unwrap_err();
+            assert!(
+                said.len() == 1 && said[0].contains(&format!("a target of {} takes one of", kind.replace(": ", " `") + "`")),
+                "{said:?}"
+            );
+        }
+        let tokens_only = "    authentication_methods: [oauthbearer]\n";
+        assert_eq!(
+            problems(postgresql, tokens_only, password).unwrap_err(),
+            ["targets[0].credential[0]: `password_file` makes a password, which none of `authentication_methods` shows"]
+        );
+        assert_eq!(problems(postgresql, tokens_only, token), Ok(()));
+        for (kind, steps) in [(postgresql, password), (postgresql, token), (redshift, token), (trino, password), (trino, token)] {
+            assert_eq!(problems(kind, "", steps), Ok(()), "{kind} {steps}");
+        }
+    }
+
+    #[test]
     fn clients_are_let_in_only_by_ways_that_go_with_the_address() {
         let listener = |lines: &str| changed("address: 127.0.0.1:15432\n", lines);
         assert_eq!(

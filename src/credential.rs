@@ -31,6 +31,7 @@ pub mod gcp;
 pub mod oauth;
 pub mod password_file;
 pub mod snowflake;
+pub mod subject_token_file;
 pub mod value;
 pub mod vault;
 mod x509_svid;
@@ -40,6 +41,8 @@ mod x509_svid;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
+    /// A token of somebody else's making in a file, to be exchanged. Takes nothing, and never says who is calling.
+    SubjectTokenFile(subject_token_file::Settings),
     /// Another token from a token endpoint (RFC 8693).
     TokenExchange(Box<oauth::token_exchange::Settings>),
     /// A token for a client of its own at a token endpoint (RFC 6749).
@@ -199,6 +202,46 @@ pub enum Login {
         /// The token that goes with it.
         token: Secret<String>,
     },
+}
+
+impl Login {
+    /// What kind it is.
+    pub fn kind(&self) -> LoginKind {
+        match self {
+            Self::ClientCertificate { .. } => LoginKind::ClientCertificate,
+            Self::Password(_) => LoginKind::Password,
+            Self::Token(_) => LoginKind::Token,
+            Self::AwsCredentials(_) => LoginKind::AwsCredentials,
+            Self::Snowflake { .. } => LoginKind::Snowflake,
+        }
+    }
+}
+
+/// The kind of a [`Login`]: which one a chain makes is known before it runs, and each kind of warehouse takes some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginKind {
+    /// TLS client authentication.
+    ClientCertificate,
+    /// A password.
+    Password,
+    /// A token.
+    Token,
+    /// Keys that sign each request.
+    AwsCredentials,
+    /// A login to Snowflake.
+    Snowflake,
+}
+
+impl fmt::Display for LoginKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientCertificate => "a client certificate",
+            Self::Password => "a password",
+            Self::Token => "a token",
+            Self::AwsCredentials => "AWS keys that sign each request",
+            Self::Snowflake => "a login to Snowflake",
+        })
+    }
 }
 
 /// How a login request to Snowflake is to be read (`AUTHENTICATOR` of its session API).

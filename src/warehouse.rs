@@ -1,5 +1,6 @@
 //! The kinds of warehouse, and what is particular about each.
 
+use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
 pub mod http;
@@ -18,6 +19,8 @@ pub struct Kind {
     pub protocol: Protocol,
     /// The port where it usually listens.
     pub default_port: u16,
+    /// What it can be logged in to with.
+    pub logins: &'static [LoginKind],
 }
 
 /// The protocol of a kind, with what is particular about this kind's use of it.

@@ -21,7 +21,7 @@ pub(super) struct Command {
     /// The configuration file.
     #[arg(long, value_name = "FILE", env = "TOLLHOUSE_CONFIG")]
     config: PathBuf,
-    /// The database to log in to; by default the one of the role's name.
+    /// The database to log in to; by default the one of the role's name, which need not exist.
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
     /// How to print.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::{Config, File, Route, TargetFile};
+use crate::credential::LoginKind;
 use crate::document::{Problem, nearest};
 use crate::identity::{ACTOR_LABEL, SUBJECT_LABEL, SettingsError};
 use crate::listener::{Authentication, Settings as Listener, TlsMode};
@@ -143,11 +144,34 @@ impl Check<'_> {
         if let Some(kind) = found {
             self.login_parameters(&format!("{place}.login_parameters"), kind, target);
         }
-        if let Err(error) = credential::exchange(&target.credential, &target.role, self.trust) {
-            self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem));
+        match (credential::exchange(&target.credential, &target.role, self.trust), found) {
+            (Err(error), _) => self.problem(format!("{place}.credential[{}]", error.step), chain(&error.problem)),
+            (Ok(_), Some(kind)) => self.login(&place, kind, target),
+            (Ok(_), None) => {}
         }
         self.workload(&place, target);
         found
+    }
+
+    /// Whether the kind, and one of the ways to log in that are left of it, can use what the last step makes.
+    fn login(&mut self, place: &str, kind: &Kind, target: &TargetFile) {
+        let Some(last) = target.credential.last() else { return };
+        let (Some(login), step) = (last.login(), last.signature().kind) else { return };
+        let place = format!("{place}.credential[{}]", target.credential.len().saturating_sub(1));
+        let any_of = |logins: &[LoginKind]| logins.iter().map(LoginKind::to_string).collect::<Vec<_>>().join(", ");
+        if !kind.logins.contains(&login) {
+            self.problem(
+                place,
+                format!("`{step}` makes {login}, and a target of kind `{}` takes one of: {}", kind.name, any_of(kind.logins)),
+            );
+        } else if let Some(methods) = &target.authentication_methods
+            // TLS shows a certificate, whatever the server asks for afterwards.
+            && login != LoginKind::ClientCertificate
+            && !methods.is_empty()
+            && !methods.iter().any(|method| method.logins().contains(&login))
+        {
+            self.problem(place, format!("`{step}` makes {login}, which none of `authentication_methods` shows"));
+        }
     }
 
     /// A target needs an identity of the workload unless each of its listeners takes the clients' own.

@@ -17,7 +17,7 @@ use crate::credential::password_file::PasswordFile;
 use crate::credential::value::{AwsCredentials, Draft, Shape, Token, Value};
 use crate::credential::vault::database::{VaultDatabase, static_user};
 use crate::credential::vault::login::VaultLogin;
-use crate::credential::{Authenticator, ExchangeError, Login, entra, snowflake, vault, x509_svid};
+use crate::credential::{Authenticator, ExchangeError, Login, LoginKind, entra, snowflake, subject_token_file, vault, x509_svid};
 use crate::identity::{Certificate, Principal};
 use crate::secret::Secret;
 use crate::target::Target;
@@ -54,39 +54,49 @@ impl Step {
     pub fn signature(&self) -> Signature {
         use Shape::{AwsCredentials, Credential, Token, VaultToken};
         let (kind, takes, gives) = match self {
+            Self::SubjectTokenFile(_) => ("subject_token_file", None, Token),
             Self::TokenExchange(_) => ("token_exchange", Some(Token), Token),
             Self::ClientCredentials(settings) => ("client_credentials", settings.client_auth.is_federated().then_some(Token), Token),
             Self::JwtBearer(_) => ("jwt_bearer", Some(Token), Token),
             Self::AwsWebIdentity(_) => ("aws_web_identity", Some(Token), AwsCredentials),
             Self::AwsPodIdentity(_) => ("aws_pod_identity", None, AwsCredentials),
             Self::AwsWebIdentityToken(_) => ("aws_web_identity_token", Some(AwsCredentials), Token),
-            Self::RdsToken(_) => ("rds_token", Some(AwsCredentials), Credential),
-            Self::RedshiftCredentials(_) => ("redshift_credentials", Some(AwsCredentials), Credential),
-            Self::AwsSigv4 {} => ("aws_sigv4", Some(AwsCredentials), Credential),
+            Self::RdsToken(_) => ("rds_token", Some(AwsCredentials), Credential(LoginKind::Password)),
+            Self::RedshiftCredentials(_) => ("redshift_credentials", Some(AwsCredentials), Credential(LoginKind::Password)),
+            Self::AwsSigv4 {} => ("aws_sigv4", Some(AwsCredentials), Credential(LoginKind::AwsCredentials)),
             Self::GcpSts(_) => ("gcp_sts", Some(Token), Token),
             Self::GcpImpersonation(_) => ("gcp_impersonation", Some(Token), Token),
             Self::GcpMetadata(_) => ("gcp_metadata", None, Token),
             Self::Entra(_) => ("entra", Some(Token), Token),
             Self::DatabricksOauth(_) => ("databricks_oauth", Some(Token), Token),
-            Self::SnowflakeWorkloadIdentity(_) => ("snowflake_workload_identity", Some(Token), Credential),
-            Self::SnowflakeOauth {} => ("snowflake_oauth", Some(Token), Credential),
-            Self::SnowflakeKeyPair(_) => ("snowflake_key_pair", None, Credential),
+            Self::SnowflakeWorkloadIdentity(_) => ("snowflake_workload_identity", Some(Token), Credential(LoginKind::Snowflake)),
+            Self::SnowflakeOauth {} => ("snowflake_oauth", Some(Token), Credential(LoginKind::Snowflake)),
+            Self::SnowflakeKeyPair(_) => ("snowflake_key_pair", None, Credential(LoginKind::Snowflake)),
             Self::VaultLogin(_) => ("vault_login", Some(Token), VaultToken),
-            Self::VaultDatabase(_) => ("vault_database", Some(VaultToken), Credential),
-            Self::VaultDatabaseStatic(_) => ("vault_database_static", Some(VaultToken), Credential),
-            Self::VaultPki(_) => ("vault_pki", Some(VaultToken), Credential),
-            Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential),
-            Self::PasswordFile(_) => ("password_file", None, Credential),
-            Self::X509Svid {} => ("x509_svid", None, Credential),
-            Self::TokenAsPassword {} => ("token_as_password", Some(Token), Credential),
+            Self::VaultDatabase(_) => ("vault_database", Some(VaultToken), Credential(LoginKind::Password)),
+            Self::VaultDatabaseStatic(_) => ("vault_database_static", Some(VaultToken), Credential(LoginKind::Password)),
+            Self::VaultPki(_) => ("vault_pki", Some(VaultToken), Credential(LoginKind::ClientCertificate)),
+            Self::ClientCertificate(_) => ("client_certificate", Some(Token), Credential(LoginKind::ClientCertificate)),
+            Self::PasswordFile(_) => ("password_file", None, Credential(LoginKind::Password)),
+            Self::X509Svid {} => ("x509_svid", None, Credential(LoginKind::ClientCertificate)),
+            Self::TokenAsPassword {} => ("token_as_password", Some(Token), Credential(LoginKind::Token)),
         };
         Signature { kind, takes, gives }
+    }
+
+    /// What kind of login it makes, if it makes one.
+    pub fn login(&self) -> Option<LoginKind> {
+        match self.signature().gives {
+            Shape::Credential(kind) => Some(kind),
+            Shape::Token | Shape::AwsCredentials | Shape::VaultToken => None,
+        }
     }
 }
 
 /// A step that can run.
 #[derive(Debug)]
 pub(super) enum Action {
+    SubjectTokenFile(subject_token_file::Settings),
     TokenExchange(Box<TokenExchange>),
     ClientCredentials(Box<ClientCredentials>),
     JwtBearer(Box<JwtBearer>),
@@ -114,6 +124,10 @@ pub(super) enum Action {
 impl Action {
     pub(super) fn new(step: &Step, trust: Trust) -> Result<Self, ChainProblem> {
         Ok(match step {
+            Step::SubjectTokenFile(settings) => {
+                settings.check()?;
+                Self::SubjectTokenFile(settings.clone())
+            }
             Step::TokenExchange(settings) => Self::TokenExchange(Box::new(TokenExchange::new(settings, trust)?)),
             Step::ClientCredentials(settings) => Self::ClientCredentials(Box::new(ClientCredentials::new(settings, trust)?)),
             Step::JwtBearer(settings) => Self::JwtBearer(Box::new(JwtBearer::new(settings, trust)?)),
@@ -158,7 +172,8 @@ impl Action {
             Self::ClientCredentials(step) => step.audience(),
             Self::AwsWebIdentity(step) => Some(step.audience()),
             Self::SnowflakeWorkloadIdentity(settings) => Some(&settings.audience),
-            Self::JwtBearer(_)
+            Self::SubjectTokenFile(_)
+            | Self::JwtBearer(_)
             | Self::AwsPodIdentity(_)
             | Self::AwsWebIdentityToken(_)
             | Self::RdsToken(_)
@@ -182,6 +197,7 @@ impl Action {
     /// Makes one attempt. `context` is for steps whose client is proven by the workload's own token.
     pub(super) async fn run(&self, value: Value, context: Context<'_>) -> Result<Value, ExchangeError> {
         Ok(match self {
+            Self::SubjectTokenFile(settings) => Value::Token(settings.obtain().await?),
             Self::TokenExchange(step) => Value::Token(step.exchange(&value.token()?, context.workload).await?),
             // Where it takes nothing, what it is given here is the workload's token, which it does not show.
             Self::ClientCredentials(step) => Value::Token(step.obtain(&value.token()?).await?),

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use crate::credential::action::{Action, Context, Signature};
-use crate::credential::value::{Shape, Token, Value};
+use crate::credential::oauth::jwt_bearer::Grant;
+use crate::credential::value::{CREDENTIAL_MAKERS, Shape, Token, TokenKind, Value};
 use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Releasing, Report, Step, StepName, StepReport};
 use crate::fault::Reason;
 use crate::identity::Proof;
@@ -136,6 +137,7 @@ fn check(steps: &[Step]) -> Result<&'static str, ChainError> {
         let given = before.map_or(Shape::Token, |before| before.gives);
         let giver = before.map_or("the identity", |before| before.kind);
         let problem = match (step.takes, before) {
+            _ if index > 0 && is_assertion_for_others(steps, index) => Some(ChainProblem::Assertion { step: step.kind }),
             (None, Some(_)) => Some(ChainProblem::Wasted { step: step.kind, giver, given }),
             (Some(wanted), _) if wanted != given => Some(ChainProblem::Unfit { step: step.kind, wanted, giver, given }),
             (Some(_) | None, _) => None,
@@ -146,13 +148,25 @@ fn check(steps: &[Step]) -> Result<&'static str, ChainError> {
         before = Some(step);
     }
     match before {
-        Some(last) if last.gives == Shape::Credential => Ok(last.kind),
+        Some(Signature { gives: Shape::Credential(_), kind, .. }) => Ok(kind),
         Some(last) => Err(ChainError {
             step: steps.len().saturating_sub(1),
             problem: ChainProblem::NoCredential { step: last.kind, given: last.gives },
         }),
         None => Err(ChainError { step: 0, problem: ChainProblem::Empty }),
     }
+}
+
+/// Whether the step is given a SAML assertion of a file that it would show as something else.
+fn is_assertion_for_others(steps: &[Step], index: usize) -> bool {
+    let before = index.checked_sub(1).and_then(|before| steps.get(before));
+    let is_assertion = matches!(before, Some(Step::SubjectTokenFile(settings)) if settings.token_type == TokenKind::Saml2);
+    let takes_assertions = match steps.get(index) {
+        Some(Step::TokenExchange(_)) => true,
+        Some(Step::JwtBearer(settings)) => settings.grant == Grant::Saml2,
+        Some(_) | None => false,
+    };
+    is_assertion && !takes_assertions
 }
 
 /// Why steps do not make a chain.
@@ -170,7 +184,7 @@ pub struct ChainError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChainProblem {
     /// There is no step.
-    #[error("at least one step is needed, and the last must make a credential: {}", Shape::Credential.makers())]
+    #[error("at least one step is needed, and the last must make a credential: {}", CREDENTIAL_MAKERS)]
     Empty,
     /// A step is given what it does not take.
     #[error("`{step}` takes {wanted}, and {giver} before it gives {given}; {wanted} comes from {}", wanted.makers())]
@@ -194,8 +208,14 @@ pub enum ChainProblem {
         /// What that gives.
         given: Shape,
     },
+    /// A SAML assertion would be shown as something else.
+    #[error("`{step}` takes no SAML assertion; `token_exchange` does, and `jwt_bearer` with `grant: saml2`")]
+    Assertion {
+        /// The step.
+        step: &'static str,
+    },
     /// The last step makes no credential.
-    #[error("the last step must make a credential, and `{step}` gives {given}; a credential comes from {}", Shape::Credential.makers())]
+    #[error("the last step must make a credential, and `{step}` gives {given}; a credential comes from {}", CREDENTIAL_MAKERS)]
     NoCredential {
         /// The step.
         step: &'static str,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::token_exchange::{self, JWT_TOKEN_TYPE};
-use crate::credential::oauth::usual;
+use crate::credential::oauth::{Extra, usual};
 use crate::fetch::endpoint::Endpoint;
 use crate::tls::ClientSettings;
 
@@ -51,7 +51,7 @@ impl Settings {
             token_endpoint: Some(usual(self.token_endpoint.as_ref(), &at)?),
             subject_token_type: Some(JWT_TOKEN_TYPE.to_owned()),
             scope: Some(self.scope.clone()),
-            extra,
+            extra: Extra(extra),
             tls: self.tls.clone(),
             ..token_exchange::Settings::default()
         })

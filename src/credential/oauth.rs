@@ -3,6 +3,7 @@
 //! Every kind of step that asks such an endpoint is made of this; vendors differ in settings alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,17 @@ pub mod client_credentials;
 pub mod jwt_bearer;
 mod reply;
 pub mod token_exchange;
+
+/// More fields that an endpoint wants, by name. What they mean only the operator knows, so no value is ever shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct Extra(pub BTreeMap<String, String>);
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// One value or several, as a form may repeat a field (RFC 8693, section 2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -54,7 +66,7 @@ pub(super) struct Server<'a> {
     pub(super) issuer: Option<&'a Endpoint>,
     pub(super) metadata: Option<&'a Endpoint>,
     pub(super) client_auth: &'a ClientAuth,
-    pub(super) extra: &'a BTreeMap<String, String>,
+    pub(super) extra: &'a Extra,
     pub(super) tls: &'a ClientSettings,
 }
 
@@ -67,7 +79,7 @@ pub(super) struct TokenEndpoint {
     fetch: Fetch,
     place: Place,
     client_auth: ClientAuth,
-    extra: BTreeMap<String, String>,
+    extra: Extra,
 }
 
 #[derive(Debug)]
@@ -106,7 +118,7 @@ impl TokenEndpoint {
         let endpoint = self.endpoint().await?;
         let shown = self.client_auth.show(&endpoint, assertion).await?;
         let mut form = form;
-        form.extend(self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        form.extend(self.extra.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let authorization = match &shown {
             Shown::Basic { client_id, client_secret } => Authorization::Basic { client_id, client_secret },
             Shown::Fields(fields) => {

@@ -64,6 +64,11 @@ pub(super) struct StandIn {
 
 impl StandIn {
     pub(super) async fn start(answer: impl Fn(&Heard) -> Answer + Send + Sync + 'static) -> Self {
+        Self::silent_after(usize::MAX, answer).await
+    }
+
+    /// One that takes every request, and answers so many of them.
+    pub(super) async fn silent_after(answered: usize, answer: impl Fn(&Heard) -> Answer + Send + Sync + 'static) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", socket.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -77,9 +82,15 @@ impl StandIn {
                 headers: head.headers,
                 body: String::from_utf8(body.to_vec()).unwrap(),
             };
-            let answer = answer(&one);
+            let before = hears.lock().unwrap().len();
+            let answer = (before < answered).then(|| answer(&one));
             hears.lock().unwrap().push(one);
-            std::future::ready(answer)
+            async move {
+                match answer {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            }
         };
         let mut serving = JoinSet::new();
         serving.spawn(http_server::serve(socket, None, drain, Stage::Ending, handler));

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::credential::vault::Server;
-use crate::credential::{ExchangeError, Login};
+use crate::credential::{ExchangeError, Login, LoginKind};
 use crate::fault::Reason;
 use crate::identity::Proof;
 use crate::identity::token::NumericDate;
@@ -25,7 +26,7 @@ pub enum Shape {
     /// A token of Vault or OpenBao.
     VaultToken,
     /// What a login to a warehouse uses, which ends a chain.
-    Credential,
+    Credential(LoginKind),
 }
 
 impl Shape {
@@ -35,10 +36,14 @@ impl Shape {
             Self::Token => "a step such as `token_exchange`, `client_credentials`, `gcp_sts` or `entra`",
             Self::AwsCredentials => "`aws_web_identity` or `aws_pod_identity`",
             Self::VaultToken => "`vault_login`",
-            Self::Credential => "a step such as `client_certificate`, `password_file`, `token_as_password`, `x509_svid` or `rds_token`",
+            Self::Credential(_) => CREDENTIAL_MAKERS,
         }
     }
 }
+
+/// The kinds of step that make a credential, for a reader who lacks one.
+pub(super) const CREDENTIAL_MAKERS: &str =
+    "a step such as `client_certificate`, `password_file`, `token_as_password`, `x509_svid` or `rds_token`";
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +51,7 @@ impl fmt::Display for Shape {
             Self::Token => "a token",
             Self::AwsCredentials => "AWS credentials",
             Self::VaultToken => "a Vault token",
-            Self::Credential => "a credential",
+            Self::Credential(_) => "a credential",
         })
     }
 }
@@ -71,7 +76,7 @@ impl Value {
             Self::Token(_) => Shape::Token,
             Self::AwsCredentials(_) => Shape::AwsCredentials,
             Self::VaultToken(_) => Shape::VaultToken,
-            Self::Credential(_) => Shape::Credential,
+            Self::Credential(draft) => Shape::Credential(draft.login.kind()),
         }
     }
 
@@ -130,32 +135,42 @@ impl Value {
     /// # Errors
     /// `Internal` for anything else, which the check of the chain rules out.
     pub(super) fn credential(self) -> Result<Draft, ExchangeError> {
-        if let Self::Credential(draft) = self { Ok(draft) } else { Err(self.unfit(Shape::Credential)) }
+        if let Self::Credential(draft) = self { Ok(draft) } else { Err(self.unfit("a credential")) }
     }
 
-    fn unfit(&self, wanted: Shape) -> ExchangeError {
+    fn unfit(&self, wanted: impl fmt::Display) -> ExchangeError {
         ExchangeError::new(Reason::Internal, format!("a step wants {wanted} and was given {}", self.shape()))
     }
 }
 
 /// What a token is, as RFC 8693 (section 3) tells it apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum TokenKind {
     /// A JWT that says who somebody is.
     Jwt,
     /// An access token of an OAuth server, readable or not.
+    #[serde(rename = "access_token")]
     Access,
+    /// An ID token of OpenID Connect.
+    #[serde(rename = "id_token")]
+    Id,
     /// A SAML 2.0 assertion, base64url-encoded.
     Saml2,
+    /// Something else, by its URI.
+    #[serde(untagged)]
+    Other(#[schemars(extend("pattern" = ":"))] String),
 }
 
 impl TokenKind {
     /// Its identifier.
-    pub fn urn(self) -> &'static str {
+    pub fn urn(&self) -> &str {
         match self {
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
             Self::Access => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Id => "urn:ietf:params:oauth:token-type:id_token",
             Self::Saml2 => "urn:ietf:params:oauth:token-type:saml2",
+            Self::Other(uri) => uri,
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Server {
 }
 
 /// An answer of success, as far as it matters. `data` or `auth` is there by the call.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Reply<T> {
     #[serde(default)]
     lease_id: String,
@@ -38,7 +38,7 @@ pub(super) struct Reply<T> {
     auth: Option<Auth>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Auth {
     client_token: String,
     lease_duration: u64,

@@ -12,7 +12,7 @@ use crate::credential::{self, Credential, CredentialExchange, ExchangeError, Ste
 use crate::fault::{Fault, Reason};
 use crate::identity::{self, IdentityError, Proof};
 use crate::listener::Authentication;
-use crate::listener::postgres::trial::Trial;
+use crate::listener::postgres::trial::{Admission, Trial};
 use crate::tls;
 use crate::warehouse::Protocol;
 use crate::warehouse::postgres::{ALPN, Negotiation};
@@ -62,7 +62,8 @@ pub enum Verdict {
     },
 }
 
-/// Examines every target that a listener forwards to, once. `database` is what the logins ask for; the role's name where absent.
+/// Examines every target that a listener forwards to, once. `database` is what the logins ask for; the role's name where absent, and then it
+/// need not exist.
 ///
 /// Reaches each endpoint as a session would, and leaves behind what a session would but its session: a credential that ends by
 /// itself, or is given back.
@@ -177,7 +178,16 @@ impl Examination<'_> {
         };
         let role = credential.role.as_deref().unwrap_or(&route.role).to_owned();
         match trial.run(credential).await {
-            Ok(()) => self.find("login", Verdict::Ok { gives: format!("a session as {role}"), expires_in: None }),
+            Ok(Admission::Session) => self.find("login", Verdict::Ok { gives: format!("a session as {role}"), expires_in: None }),
+            // Nobody has asked for the database of the role's name: that it is not there is no fault.
+            Ok(Admission::NoDatabase) if database.is_none() => {
+                let gives = format!("a login as {role}; the database `{role}` does not exist, so name one with --database");
+                self.find("login", Verdict::Ok { gives, expires_in: None });
+            }
+            Ok(Admission::NoDatabase) => {
+                let fault = Fault::new(Reason::TargetLogin).about("the login is accepted, and SQLSTATE 3D000: the database does not exist");
+                self.find("login", failed(fault.reason, Some("name a database that exists with --database".to_owned()), &fault));
+            }
             Err(fault) => {
                 let Fault { reason, .. } = fault;
                 self.find("login", failed(reason, None, &fault));

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Protocol, redshift};
+use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
 /// What is particular about one speaker of PostgreSQL's protocol.
@@ -67,6 +68,19 @@ impl Method {
     }
 }
 
+impl Method {
+    /// The logins that it can be answered with; where nothing is asked for, whatever there is.
+    pub fn logins(self) -> &'static [LoginKind] {
+        match self {
+            Self::None => LOGINS,
+            Self::Password | Self::Md5 | Self::ScramSha256 | Self::ScramSha256Plus | Self::RedshiftDigest | Self::RedshiftToken => {
+                &[LoginKind::Password, LoginKind::Token]
+            }
+            Self::Oauthbearer => &[LoginKind::Token],
+        }
+    }
+}
+
 /// How TLS with a server begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -81,6 +95,9 @@ pub enum Negotiation {
 /// The name of PostgreSQL's protocol in ALPN (IANA registry "TLS Application-Layer Protocol Negotiation Protocol IDs").
 pub const ALPN: &[u8] = b"postgresql";
 
+/// What PostgreSQL and its kin can be logged in to with; a token is the password where the server knows no tokens.
+pub(super) const LOGINS: &[LoginKind] = &[LoginKind::Password, LoginKind::Token, LoginKind::ClientCertificate];
+
 /// PostgreSQL itself.
 pub const POSTGRESQL: Kind = Kind {
     name: "postgresql",
@@ -93,6 +110,7 @@ pub const POSTGRESQL: Kind = Kind {
         methods: &[Method::None, Method::Password, Method::Md5, Method::ScramSha256, Method::ScramSha256Plus, Method::Oauthbearer],
     }),
     default_port: 5432,
+    logins: LOGINS,
 };
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Amazon Redshift: PostgreSQL's protocol with startup parameters and two authentication codes of its own.
 
-use super::postgres::{Flavor, Method};
+use super::postgres::{Flavor, LOGINS, Method};
 use super::{Kind, Protocol};
 use crate::sql::Dialect;
 
@@ -30,4 +30,5 @@ pub const REDSHIFT: Kind = Kind {
         ],
     }),
     default_port: 5439,
+    logins: LOGINS,
 };

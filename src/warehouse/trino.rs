@@ -10,12 +10,15 @@ use openidconnect::url::form_urlencoded;
 
 use super::http::{End, Field, Handle, HttpWarehouse, Progress, Purpose, Refusal, Reply, Statement, Told, Treatment, Unusable, Whole};
 use super::{Kind, Protocol};
-use crate::credential::Login;
+use crate::credential::{Login, LoginKind};
 use crate::sql::dialect::TRINO as SQL;
 use crate::sql::{Dialect, Effect};
 
 /// Trino.
-pub const TRINO: Kind = Kind { name: "trino", dialect: Dialect::Other(&SQL), protocol: Protocol::Http(&Trino), default_port: 443 };
+pub const TRINO: Kind =
+    Kind { name: "trino", dialect: Dialect::Other(&SQL), protocol: Protocol::Http(&Trino), default_port: 443, logins: LOGINS };
+
+const LOGINS: &[LoginKind] = &[LoginKind::Token, LoginKind::Password, LoginKind::ClientCertificate];
 
 /// What is particular about Trino.
 #[derive(Debug)]
@@ -206,8 +209,9 @@ mod tests {
     use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
     use hyper::{Method, StatusCode};
 
-    use super::{FIELDS, Trino};
-    use crate::credential::Login;
+    use super::{FIELDS, TRINO, Trino};
+    use crate::credential::value::AwsCredentials;
+    use crate::credential::{Authenticator, Login};
     use crate::secret::Secret;
     use crate::sql::Effect;
     use crate::warehouse::http::{End, Found, Handle, HttpWarehouse, Purpose, Reply, Told, Whole};
@@ -304,6 +308,24 @@ mod tests {
         }
         let broken = Login::Token(Secret::new("a\r\nb".to_owned()));
         assert!(Trino.authorize(&mut client.clone(), &broken, "dbt").is_err());
+    }
+
+    #[test]
+    fn the_logins_that_the_kind_takes_are_those_that_a_request_can_be_authorized_with() {
+        let secret = || Secret::new("s".to_owned());
+        let keys = AwsCredentials {
+            access_key_id: "ASIA1".to_owned(),
+            secret_access_key: secret(),
+            session_token: secret(),
+            expires_at: std::time::SystemTime::now(),
+        };
+        let certificate =
+            Login::ClientCertificate { chain: Vec::new(), key: Secret::new(rustls::pki_types::PrivatePkcs8KeyDer::from(vec![0]).into()) };
+        let snowflake = Login::Snowflake { authenticator: Authenticator::Oauth, token: secret() };
+        for login in [Login::Token(secret()), Login::Password(secret()), certificate, Login::AwsCredentials(keys), snowflake] {
+            let is_taken = Trino.authorize(&mut HeaderMap::new(), &login, "dbt").is_ok();
+            assert_eq!(is_taken, TRINO.logins.contains(&login.kind()), "{login:?}");
+        }
     }
 
     #[test]

@@ -98,6 +98,24 @@ async fn a_password_that_was_changed_at_the_warehouse_is_read_anew_within_the_lo
 }
 
 #[tokio::test]
+async fn the_doctor_asks_for_a_database_that_exists_only_when_it_is_told_of_one() {
+    let role = "login_without_database";
+    warehouse().admit_by_password(role, "scram-sha-256", "scram-sha-256", PASSWORD).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let mut config = configuration(&directory);
+    config["targets"][0]["role"] = json!(role);
+    config["targets"][0]["credential"] = json!([{ "kind": "password_file", "file": file }]);
+    let config = Config::parse("test.yaml", &config.to_string(), &|_| None).unwrap();
+    for (database, verdict, word) in [(None, "ok", "gives"), (Some("nowhere"), "failed", "cause")] {
+        let findings = serde_json::to_value(within(examine(&config, database)).await).unwrap();
+        assert_eq!((&findings[2]["part"], &findings[2]["verdict"]), (&json!("login"), &json!(verdict)), "{findings}");
+        assert!(findings[2][word].as_str().unwrap().contains("does not exist"), "{findings}");
+    }
+}
+
+#[tokio::test]
 async fn the_doctor_logs_in_or_says_whose_fault_it_is_and_shows_no_password() {
     let role = "login_doctor";
     warehouse().admit_by_password(role, "scram-sha-256", "scram-sha-256", PASSWORD).await;

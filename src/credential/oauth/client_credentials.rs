@@ -1,14 +1,12 @@
 //! A token for the client itself (RFC 6749, section 4.4): of a client with a key or secret, or one that another issuer vouches for.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::ClientAuth;
-use crate::credential::oauth::{Server, TokenEndpoint};
+use crate::credential::oauth::{Extra, Server, TokenEndpoint};
 use crate::credential::value::Token;
 use crate::fetch::endpoint::Endpoint;
 use crate::tls::{ClientSettings, Trust};
@@ -33,7 +31,7 @@ pub struct Settings {
     pub client_auth: ClientAuth,
     /// More fields that the endpoint wants.
     #[serde(default)]
-    pub extra: BTreeMap<String, String>,
+    pub extra: Extra,
     /// How the endpoint is reached.
     #[serde(default)]
     pub tls: ClientSettings,

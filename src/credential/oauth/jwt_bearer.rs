@@ -1,14 +1,12 @@
 //! A token for an assertion as the grant itself (RFC 7523, section 2.1; RFC 7522, section 2.1 for SAML).
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::ClientAuth;
-use crate::credential::oauth::{Server, TokenEndpoint};
+use crate::credential::oauth::{Extra, Server, TokenEndpoint};
 use crate::credential::value::Token;
 use crate::fetch::endpoint::Endpoint;
 use crate::tls::{ClientSettings, Trust};
@@ -37,7 +35,7 @@ pub struct Settings {
     pub client_auth: ClientAuth,
     /// More fields that the endpoint wants.
     #[serde(default)]
-    pub extra: BTreeMap<String, String>,
+    pub extra: Extra,
     /// How the endpoint is reached.
     #[serde(default)]
     pub tls: ClientSettings,

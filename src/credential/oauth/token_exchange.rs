@@ -1,6 +1,5 @@
 //! Exchanges one token for another at a token endpoint (RFC 8693).
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::ClientAuth;
-use crate::credential::oauth::{Form, Repeated, Server, TokenEndpoint};
+use crate::credential::oauth::{Extra, Form, Repeated, Server, TokenEndpoint};
 use crate::credential::value::Token;
 use crate::credential::{ExchangeError, answer};
 use crate::fetch::endpoint::Endpoint;
@@ -61,7 +60,7 @@ pub struct Settings {
     pub client_auth: ClientAuth,
     /// More fields that the endpoint wants.
     #[serde(default)]
-    pub extra: BTreeMap<String, String>,
+    pub extra: Extra,
     /// How the endpoint is reached.
     #[serde(default)]
     pub tls: ClientSettings,

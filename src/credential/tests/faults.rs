@@ -1,12 +1,20 @@
 //! Every kind of step that calls somebody, against every kind of answer that is none.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use crate::credential::stand_in::{StandIn, everything, proof, run};
+use super::every_step::{self, Files, everybody, proof_with_certificate};
+use crate::credential::stand_in::{StandIn, everything, proof, run, target};
+use crate::credential::{Credential, ExchangeError, Step, StepReport, exchange};
 use crate::fault::Reason;
 use crate::http_server::{Answer, answer};
+use crate::tls::Trust;
 
 /// A chain for each kind of step whose first call goes to `at`.
 fn chains(at: &str, token_file: &std::path::Path) -> Vec<Value> {
@@ -82,4 +90,80 @@ async fn nobody_there_is_unreachable_for_every_kind() {
         assert_eq!(error.reason, Reason::ExchangeUnreachable, "{chain}");
         assert!(everything(&error).contains("127.0.0.1:9"));
     }
+}
+
+/// Whether a step calls somebody. A new kind has to say so here, and is then tried below.
+fn calls(step: &Step) -> bool {
+    match step {
+        Step::TokenExchange(_)
+        | Step::ClientCredentials(_)
+        | Step::JwtBearer(_)
+        | Step::AwsWebIdentity(_)
+        | Step::AwsPodIdentity(_)
+        | Step::AwsWebIdentityToken(_)
+        | Step::RedshiftCredentials(_)
+        | Step::GcpSts(_)
+        | Step::GcpImpersonation(_)
+        | Step::GcpMetadata(_)
+        | Step::Entra(_)
+        | Step::DatabricksOauth(_)
+        | Step::VaultLogin(_)
+        | Step::VaultDatabase(_)
+        | Step::VaultDatabaseStatic(_)
+        | Step::VaultPki(_)
+        | Step::ClientCertificate(_) => true,
+        Step::SubjectTokenFile(_)
+        | Step::RdsToken(_)
+        | Step::AwsSigv4 {}
+        | Step::SnowflakeWorkloadIdentity(_)
+        | Step::SnowflakeOauth {}
+        | Step::SnowflakeKeyPair(_)
+        | Step::PasswordFile(_)
+        | Step::X509Svid {}
+        | Step::TokenAsPassword {} => false,
+    }
+}
+
+/// Runs the chain of that place against everybody, who falls silent after so many answers; gives what came of it and the number
+/// of calls that each step had made when it was over.
+async fn run_until_silence(place: usize, answered: usize, files: &Files) -> (Result<Credential, ExchangeError>, Vec<usize>) {
+    let server = StandIn::silent_after(answered, everybody).await;
+    let steps = every_step::chains(&server.base, files).swap_remove(place);
+    let made = Mutex::new(Vec::new());
+    let report = |_: &StepReport<'_>| made.lock().unwrap().push(server.heard().len());
+    let chain = exchange(&steps, "dbt_runner", Trust::Development).unwrap();
+    let result = chain.exchange(&proof_with_certificate(), &target(), &report).await;
+    (result, made.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn whoever_never_answers_fails_the_step_that_asked_within_the_bound() {
+    let files = Arc::new(Files::new());
+    let chains = every_step::chains("http://127.0.0.1:9", &files);
+    let mut silences = JoinSet::new();
+    for (place, steps) in chains.iter().enumerate() {
+        let (result, made) = run_until_silence(place, usize::MAX, &files).await;
+        result.unwrap_or_else(|error| panic!("{steps:?}: {error:?}"));
+        let before = std::iter::once(0).chain(made.iter().copied());
+        for ((index, step), (before, after)) in steps.iter().enumerate().zip(before.zip(made.iter().copied())) {
+            assert_eq!(after > before, calls(step), "{step:?}");
+            let kind = step.signature().kind;
+            for answered in before..after {
+                let files = Arc::clone(&files);
+                silences.spawn(async move {
+                    let began = Instant::now();
+                    let (result, _) = run_until_silence(place, answered, &files).await;
+                    let error = result.unwrap_err();
+                    let said = everything(&error);
+                    assert_eq!(error.step.map(|step| (step.index, step.kind)), Some((index, kind)), "{said}");
+                    assert_eq!(error.reason, Reason::ExchangeUnreachable, "{said}");
+                    assert!(said.contains("TimedOut") && began.elapsed() < Duration::from_secs(9), "{:?}: {said}", began.elapsed());
+                    kind
+                });
+            }
+        }
+    }
+    let tried: BTreeSet<&str> = silences.join_all().await.into_iter().collect();
+    let callers = chains.iter().flatten().filter(|step| calls(step)).map(|step| step.signature().kind);
+    assert_eq!(tried, callers.collect());
 }

@@ -58,8 +58,6 @@ async fn each_grant_sends_the_fields_of_its_specification_and_no_others() {
     );
     let bearer = form_of(|at| json!({ "kind": "jwt_bearer", "token_endpoint": at, "scope": "s" })).await;
     assert_eq!(bearer, pairs(&[("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &token), ("scope", "s")]));
-    let saml = form_of(|at| json!({ "kind": "jwt_bearer", "token_endpoint": at, "grant": "saml2" })).await;
-    assert_eq!(saml[0].1, "urn:ietf:params:oauth:grant-type:saml2-bearer");
 }
 
 #[tokio::test]

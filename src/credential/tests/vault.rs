@@ -64,12 +64,17 @@ impl Vault {
 
 fn sign(asked: &Value) -> Value {
     assert_eq!((&asked["common_name"], &asked["ttl"]), (&json!("dbt_runner"), &json!("300s")));
+    let (certificate, authority) = signed(asked["csr"].as_str().unwrap());
+    json!({ "data": { "certificate": certificate, "issuing_ca": authority, "ca_chain": [authority] } })
+}
+
+/// A certificate for a request, and that of the authority which signed it, in PEM.
+pub(super) fn signed(csr: &str) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::CertificateParams::default();
     let authority = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
-    let request = rcgen::CertificateSigningRequestParams::from_pem(asked["csr"].as_str().unwrap()).unwrap();
-    let certificate = request.signed_by(&authority).unwrap();
-    json!({ "data": { "certificate": certificate.pem(), "issuing_ca": authority.pem(), "ca_chain": [authority.pem()] } })
+    let request = rcgen::CertificateSigningRequestParams::from_pem(csr).unwrap();
+    (request.signed_by(&authority).unwrap().pem(), authority.pem())
 }
 
 struct Rig {

@@ -89,7 +89,7 @@ fn refused_by_server(message: &Message) -> LoginFailure {
     let server_error = (!sqlstate.starts_with(b"28")).then(|| message.bytes.clone());
     // invalid_password and invalid_authorization_specification (PostgreSQL documentation, appendix A).
     let is_credential_refused = matches!(sqlstate, b"28P01" | b"28000");
-    LoginFailure { fault, server_error, is_credential_refused }
+    LoginFailure { fault, server_error, is_credential_refused, is_logged_in: false }
 }
 
 /// The minor version in NegotiateProtocolVersion: never more than was asked for, and about no option, since we send none.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::login::send;
-use super::message::write;
+use super::message::{HEADER_BYTES, error_field, write};
 use super::upstream::{self, LoginFailure, Upstream, Wish};
 use crate::credential::Credential;
 use crate::fault::Fault;
@@ -35,12 +35,21 @@ pub struct Trial {
     pub connect_timeout: Duration,
 }
 
+/// How a login ended that the warehouse accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// With a session.
+    Session,
+    /// There is no database of that name (SQLSTATE 3D000, which PostgreSQL finds out behind AuthenticationOk).
+    NoDatabase,
+}
+
 impl Trial {
     /// Logs in, sends nothing to run, and hangs up.
     ///
     /// # Errors
-    /// Why no session could start.
-    pub async fn run(self, credential: &Credential) -> Result<(), Fault> {
+    /// Why no session could start, but for a database that does not exist.
+    pub async fn run(self, credential: &Credential) -> Result<Admission, Fault> {
         let role = credential.role.as_deref().unwrap_or(&self.role);
         let upstream = Upstream {
             target: self.target,
@@ -52,9 +61,20 @@ impl Trial {
         };
         let wish = Wish { role, database: self.database.as_deref().unwrap_or(role), parameters: &[], minor: 0 };
         let ready = upstream::log_in(&upstream, credential, &wish, &|_| Ok(())).await;
-        let mut ready = ready.map_err(|LoginFailure { fault, .. }| fault)?;
+        let mut ready = match ready {
+            Ok(ready) => ready,
+            Err(failure) if lacks_database(&failure) => return Ok(Admission::NoDatabase),
+            Err(LoginFailure { fault, .. }) => return Err(fault),
+        };
         let mut goodbye = BytesMut::new();
         write(&mut goodbye, b'X', |_| {});
-        send(&mut ready.wire, &goodbye).await
+        send(&mut ready.wire, &goodbye).await?;
+        Ok(Admission::Session)
     }
+}
+
+/// Whether the server let us in and has no such database. Poolers say the same of a login that they did not look at.
+fn lacks_database(failure: &LoginFailure) -> bool {
+    let body = failure.server_error.as_ref().and_then(|message| message.get(HEADER_BYTES..));
+    failure.is_logged_in && body.and_then(|body| error_field(body, b'C')) == Some(b"3D000")
 }

@@ -79,11 +79,13 @@ pub(super) struct LoginFailure {
     pub(super) server_error: Option<Bytes>,
     /// Whether the server has refused the credential itself, so that another may be taken.
     pub(super) is_credential_refused: bool,
+    /// Whether the server had accepted the login before it failed.
+    pub(super) is_logged_in: bool,
 }
 
 impl From<Fault> for LoginFailure {
     fn from(fault: Fault) -> Self {
-        Self { fault, server_error: None, is_credential_refused: false }
+        Self { fault, server_error: None, is_credential_refused: false, is_logged_in: false }
     }
 }
 
@@ -186,7 +188,7 @@ async fn greet(mut wire: Reader<Stream>, minor: u16) -> Result<Ready, LoginFailu
     let mut key = None;
     let mut settings = ServerSettings::default();
     for _ in 0..LOGIN_MESSAGES_MAX {
-        let message = receive(&mut wire).await?;
+        let message = receive(&mut wire).await.map_err(|failure| LoginFailure { is_logged_in: true, ..failure })?;
         match message.kind {
             b'K' => key = Some(Key::parse(message.body()).ok_or_else(unexpected)?),
             b'S' => settings.learn(message.body()),
