@@ -136,6 +136,7 @@ enum Operation {
 pub(super) mod faults {
     use std::io;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use super::Operation;
 
@@ -149,6 +150,7 @@ pub(super) mod faults {
         create: bool,
         sync: bool,
         truncate: bool,
+        sync_takes: Duration,
     }
 
     impl Faults {
@@ -159,6 +161,11 @@ pub(super) mod faults {
 
         pub(in crate::audit) fn sync_fails(&self) {
             self.0.lock().unwrap().sync = true;
+        }
+
+        /// A disk that is slower than what runs beside it.
+        pub(in crate::audit) fn sync_takes(&self, time: Duration) {
+            self.0.lock().unwrap().sync_takes = time;
         }
 
         pub(in crate::audit) fn truncate_fails(&self) {
@@ -179,12 +186,16 @@ pub(super) mod faults {
         }
 
         pub(super) fn may(&self, operation: Operation) -> io::Result<()> {
-            let plan = self.0.lock().unwrap();
-            let fails = match operation {
-                Operation::Create => plan.create,
-                Operation::Sync => plan.sync,
-                Operation::Truncate => plan.truncate,
+            let (fails, takes) = {
+                let plan = self.0.lock().unwrap();
+                match operation {
+                    Operation::Create => (plan.create, Duration::ZERO),
+                    Operation::Sync => (plan.sync, plan.sync_takes),
+                    Operation::Truncate => (plan.truncate, Duration::ZERO),
+                }
             };
+            #[expect(clippy::disallowed_methods, reason = "a slow disk blocks, and that is what is tried")]
+            std::thread::sleep(takes);
             if fails { Err(io::Error::other("input/output error")) } else { Ok(()) }
         }
     }

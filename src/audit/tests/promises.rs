@@ -87,6 +87,8 @@ async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Ou
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_sessions_share_commits_and_all_are_kept() {
     let fixture = Arc::new(Fixture::new());
+    // While one commit waits for the disk, those that come can only share the next.
+    fixture.faults.sync_takes(Duration::from_millis(10));
     let log = fixture.open();
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..200 {

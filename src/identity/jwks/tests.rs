@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -213,11 +213,11 @@ async fn a_key_is_found_as_soon_as_it_is_published_and_no_longer_once_it_is_with
 }
 
 #[tokio::test]
-async fn an_issuer_that_takes_the_question_and_never_answers_costs_ten_seconds_at_most() {
+async fn an_issuer_that_takes_the_question_and_never_answers_is_given_up() {
     let issuer = Issuer::start("max-age=0").await;
     issuer.answers(Vec::new());
-    let began = Instant::now();
     let error = issuer.keys(ALWAYS).ask().await.unwrap_err();
     assert_eq!(error.reason, Reason::IssuerUnreachable);
-    assert!((9..=11).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    let cause = error.source.unwrap().to_string();
+    assert!(cause.contains("did not answer"), "{cause}");
 }
