@@ -46,7 +46,7 @@ mod tap;
 mod upstream;
 
 use self::entry::Entry;
-use self::executions::{Executions, Owner};
+use self::executions::{Beginning, Executions, Owner};
 use self::relay::Began;
 use self::session::{Asks, Connection, Session, There};
 use self::upstream::Upstream;
@@ -94,7 +94,7 @@ impl Door {
             encryption,
             entry: Entry::new(&settings.authentication, parts.credentials)?,
             exchange: parts.exchange,
-            executions: Arc::new(Executions::new(parts.limits.idle_timeout.0)),
+            executions: Arc::new(Executions::new()),
             upstream: Upstream::new(parts.target, parts.tls, Arc::clone(&parts.gate), parts.limits.connect_timeout.0),
             analyses: parts.analyses,
             gate: parts.gate,
@@ -173,7 +173,7 @@ impl Door {
         }
     }
 
-    async fn answer(&self, connection: &Connection, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
         match self.handle(connection, request).await {
             Ok(response) => response,
             Err(refused) => {
@@ -184,7 +184,7 @@ impl Door {
         }
     }
 
-    async fn handle(&self, connection: &Connection, request: Request<Incoming>) -> Result<Response<Body>, Box<Refusal>> {
+    async fn handle(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Result<Response<Body>, Box<Refusal>> {
         head::check(&request, &self.upstream.target().host).map_err(|fault| self.refused(fault))?;
         let purpose = self.warehouse.purpose(request.method(), request.uri().path());
         if self.drain.stage() != Stage::Running && !matches!(purpose, Purpose::Follow(_)) {
@@ -199,17 +199,18 @@ impl Door {
     }
 
     /// A request that runs a statement.
-    async fn run(&self, connection: &Connection, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
+    async fn run(&self, connection: &Arc<Connection>, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
         let (head, body) = request.into_parts();
         let body = head::whole(&head.headers, body, self.limits.statement_size.as_usize()).await.map_err(|fault| self.refused(fault))?;
         let whole = Whole { headers: &head.headers, body: &body };
         let statement = self.warehouse.statement(&whole).map_err(|why| self.refused(Fault::new(Reason::RequestMalformed).about(why)))?;
         let session = self.session(connection, lease, &Asks::of(&statement)).await?;
+        self.executions.sweep();
         let permit = self.admit(&session, &statement).await?;
         let sent = Bytes::clone(&body);
         let request = Request::from_parts(head, relay::ours(sent));
-        let owner = Owner::of(&lease.principal);
-        self.forward(connection, request, lease, Began::Statement { permit, owner, session }).await
+        let beginning = Beginning { permit, owner: Owner::of(&lease.principal), connection: Arc::downgrade(connection) };
+        self.forward(connection, request, lease, Began::Statement { beginning, session }).await
     }
 
     /// Decides about a statement, and has the attempt on disk.
@@ -250,7 +251,7 @@ impl Door {
     /// A request about an execution that was begun before.
     async fn follow(
         &self,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         request: Request<Incoming>,
         lease: &Lease,
         handle: Handle,
@@ -261,7 +262,7 @@ impl Door {
     }
 
     /// A request that only an HTTP rule can allow.
-    async fn other(&self, connection: &Connection, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
+    async fn other(&self, connection: &Arc<Connection>, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
         let session = self.session(connection, lease, &Asks::default()).await?;
         let fields = head::fields(request.headers());
         let asked = HttpRequest {
@@ -291,7 +292,7 @@ impl Door {
     /// Sends a request on with the credential in it, and relays the reply.
     async fn forward(
         &self,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         request: Request<Body>,
         lease: &Lease,
         began: Began,
@@ -310,7 +311,7 @@ impl Door {
     }
 
     /// The session that a request belongs to: the connection's, while who asks and where to stay the same.
-    async fn session(&self, connection: &Connection, lease: &Lease, asks: &Asks<'_>) -> Result<Arc<Session>, Box<Refusal>> {
+    async fn session(&self, connection: &Arc<Connection>, lease: &Lease, asks: &Asks<'_>) -> Result<Arc<Session>, Box<Refusal>> {
         if let Some(session) = connection.session(lease, asks) {
             return Ok(session);
         }
@@ -345,7 +346,7 @@ impl Door {
         lease.credential.role.as_deref().unwrap_or(&self.role)
     }
 
-    fn end(&self, connection: &Connection, end: &'static str) -> &'static str {
+    fn end(&self, connection: &Arc<Connection>, end: &'static str) -> &'static str {
         if let Some(session) = connection.end() {
             self.note_end(&session, end);
         }
@@ -372,7 +373,7 @@ impl Door {
         Box::new(Refusal { fault, record: None })
     }
 
-    fn log(&self, fault: &Fault, connection: &Connection) {
+    fn log(&self, fault: &Fault, connection: &Arc<Connection>) {
         let client_address = connection.client.address.map(tracing::field::display);
         let (listener, reason, chain) = (&self.name, fault.reason.code(), fault.chain());
         tracing::warn!(listener, client_address, reason, chain, "a request was refused");

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use openidconnect::url::form_urlencoded;
 
 use super::http::{End, Field, Handle, HttpWarehouse, Progress, Purpose, Refusal, Reply, Statement, Told, Treatment, Unusable, Whole};
@@ -59,8 +59,8 @@ impl HttpWarehouse for Trino {
             return Purpose::Run;
         }
         match handle(path) {
-            Some(id) if method == Method::GET => Purpose::Follow(Handle { id, ends: false }),
-            Some(id) if method == Method::DELETE => Purpose::Follow(Handle { id, ends: true }),
+            Some((id, _)) if method == Method::GET => Purpose::Follow(Handle { id, ends: false }),
+            Some((id, is_whole)) if method == Method::DELETE => Purpose::Follow(Handle { id, ends: is_whole }),
             Some(_) | None => Purpose::Other,
         }
     }
@@ -69,6 +69,11 @@ impl HttpWarehouse for Trino {
         let headers = request.headers;
         if headers.contains_key(PATH) {
             return Err("x-trino-path is not passed on: functions would be found along it unseen");
+        }
+        // The server reads the body by this, and what was judged must be what it reads.
+        let media = one(headers, &CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase().replace(['"', ' '], "");
+        if media.split_once("charset").is_some_and(|(_, rest)| !["=utf-8", "=us-ascii"].contains(&rest)) {
+            return Err("the body of a statement must be UTF-8");
         }
         let mut effects = Vec::new();
         for (catalog, role) in pairs(headers, &ROLE)? {
@@ -156,17 +161,18 @@ impl HttpWarehouse for Trino {
     }
 }
 
-/// The query of an address that replies name: `/v1/statement/{queued,executing}/ID/...`, or `.../partialCancel/ID/...`.
-fn handle(path: &str) -> Option<String> {
+/// The query of an address that replies name, and whether it is about all of it: `/v1/statement/{queued,executing}/ID/...`, or
+/// `.../partialCancel/ID/...`, which ends a stage of it.
+fn handle(path: &str) -> Option<(String, bool)> {
     let rest = path.strip_prefix(STATEMENT)?.strip_prefix('/')?;
     let mut parts = rest.split('/');
-    let id = match (parts.next()?, parts.next()?) {
-        ("queued" | "executing", "partialCancel") => parts.next()?,
-        ("queued" | "executing", id) => id,
+    let (id, is_whole) = match (parts.next()?, parts.next()?) {
+        ("queued" | "executing", "partialCancel") => (parts.next()?, false),
+        ("queued" | "executing", id) => (id, true),
         _ => return None,
     };
     let is_plain = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    is_plain.then(|| id.to_owned())
+    is_plain.then(|| (id.to_owned(), is_whole))
 }
 
 /// The value of a header that stands at most once.
@@ -234,7 +240,7 @@ mod tests {
             (Method::GET, "/v1/statement/queued/20261124_1_00001_abcde/y1/1", follow("20261124_1_00001_abcde", false)),
             (Method::GET, "/v1/statement/executing/q1/y1/0", follow("q1", false)),
             (Method::DELETE, "/v1/statement/executing/q1/y1/0", follow("q1", true)),
-            (Method::DELETE, "/v1/statement/executing/partialCancel/q1/0/y1/1", follow("q1", true)),
+            (Method::DELETE, "/v1/statement/executing/partialCancel/q1/0/y1/1", follow("q1", false)),
             (Method::POST, "/v1/statement/executing/q1/y1/0", Purpose::Other),
             (Method::GET, "/v1/statement/executing/..%2f/y1/0", Purpose::Other),
             (Method::GET, "/v1/query", Purpose::Other),

@@ -143,6 +143,7 @@ async fn a_denied_statement_reaches_nobody_and_is_told_as_trino_would() {
         ("select a from t", "X-Trino-Path: other\r\n", "request-malformed"),
         ("select a from t", "X-Trino-Schema: finance\r\n", "request-malformed"),
         ("select a from t", "Content-Encoding: gzip\r\n", "request-malformed"),
+        ("select a from t", "Content-Type: text/plain; charset=\"ISO-2022-JP\"\r\n", "request-malformed"),
     ] {
         let told = ask(&proxy, &post(&proxy, sql, headers)).await;
         assert!(told.starts_with("HTTP/1.1 200") && told.contains(&format!("[reason {reason}")), "{sql} {headers}: {told}");

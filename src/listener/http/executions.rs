@@ -4,11 +4,12 @@
 //! to the principal who began it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::session::Connection;
 use crate::audit::{Outcome, Status};
 use crate::fault::Reason;
 use crate::gate::Permit;
@@ -21,13 +22,16 @@ const ENDED_MAX: usize = 1024;
 /// How long they are kept for that.
 const ENDED_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// For how long one is kept that nobody asks about: Trino gives up a query of which its client has not asked for five minutes.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// The same where the connection that began it is gone: most often, so is the client.
+const ORPHAN_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// The executions of one listener.
 ///
 /// Those that run are bounded by `audit.queries_in_flight_max`, since each holds a permit.
 pub(super) struct Executions {
     known: Mutex<HashMap<String, Arc<Execution>>>,
-    /// Nobody asked for so long: the client is gone.
-    idle_max: Duration,
     ended: Notify,
 }
 
@@ -46,9 +50,20 @@ impl Owner {
     }
 }
 
+/// An execution that begins.
+pub(super) struct Beginning {
+    /// Its permit.
+    pub(super) permit: Permit,
+    /// Who begins it.
+    pub(super) owner: Owner,
+    /// The connection that it is asked for on.
+    pub(super) connection: Weak<Connection>,
+}
+
 /// One execution.
 pub(super) struct Execution {
     owner: Owner,
+    connection: Weak<Connection>,
     state: Mutex<State>,
 }
 
@@ -65,8 +80,13 @@ struct State {
 
 impl Executions {
     /// None yet.
-    pub(super) fn new(idle_max: Duration) -> Self {
-        Self { known: Mutex::default(), idle_max, ended: Notify::new() }
+    pub(super) fn new() -> Self {
+        Self { known: Mutex::default(), ended: Notify::new() }
+    }
+
+    /// Gives back the room of those that nobody asks about any more; to be called before more is asked for.
+    pub(super) fn sweep(&self) {
+        forget(&mut self.lock());
     }
 
     /// The execution of that name, if it is the principal's.
@@ -83,15 +103,14 @@ impl Executions {
     }
 
     /// Notes the first reply to a statement.
-    pub(super) fn begin(&self, permit: Permit, owner: Owner, progress: &Progress, reply_bytes: u64) {
+    pub(super) fn begin(&self, beginning: Beginning, progress: &Progress, reply_bytes: u64) {
+        let Beginning { permit, owner, connection } = beginning;
         let state =
             State { permit: Some(permit), id: progress.id.clone(), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
-        let execution = Arc::new(Execution { owner, state: Mutex::new(state) });
+        let execution = Arc::new(Execution { owner, connection, state: Mutex::new(state) });
         execution.proceed(progress, reply_bytes);
         if let Some(id) = &progress.id {
-            let mut known = self.lock();
-            self.forget(&mut known);
-            known.insert(id.clone(), Arc::clone(&execution));
+            self.lock().insert(id.clone(), Arc::clone(&execution));
         }
         // Without a name and without an end nobody can ask again: dropped here, it is recorded as abandoned.
         self.ended.notify_waiters();
@@ -109,7 +128,7 @@ impl Executions {
             let ended = self.ended.notified();
             let runs = {
                 let mut known = self.lock();
-                self.forget(&mut known);
+                forget(&mut known);
                 known.values().any(|execution| execution.state().permit.is_some())
             };
             if !runs {
@@ -120,23 +139,27 @@ impl Executions {
         }
     }
 
-    /// Forgets what ended a while ago, and what nobody asks for any more.
-    fn forget(&self, known: &mut HashMap<String, Arc<Execution>>) {
-        let now = Instant::now();
-        let mut ended = 0;
-        known.retain(|_, execution| {
-            let state = execution.state();
-            let limit = if state.permit.is_some() { self.idle_max } else { ENDED_TIME_MAX };
-            ended += usize::from(state.permit.is_none());
-            now.duration_since(state.touched) < limit
-        });
-        if ended > ENDED_MAX {
-            known.retain(|_, execution| execution.state().permit.is_some());
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Execution>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets what ended a while ago, and what nobody asks about any more.
+fn forget(known: &mut HashMap<String, Arc<Execution>>) {
+    let now = Instant::now();
+    let mut ended = 0;
+    known.retain(|_, execution| {
+        let state = execution.state();
+        let limit = match (&state.permit, execution.connection.strong_count()) {
+            (None, _) => ENDED_TIME_MAX,
+            (Some(_), 0) => ORPHAN_TIME_MAX,
+            (Some(_), _) => IDLE_TIME_MAX,
+        };
+        ended += usize::from(state.permit.is_none());
+        now.duration_since(state.touched) < limit
+    });
+    if ended > ENDED_MAX {
+        known.retain(|_, execution| execution.state().permit.is_some());
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{Response, StatusCode};
 
 use super::Body;
-use super::executions::{Execution, Executions, Owner, outcome};
+use super::executions::{Beginning, Execution, Executions, outcome};
 use super::head;
 use super::session::Session;
 use super::tap::Tap;
@@ -25,10 +25,8 @@ use crate::warehouse::http::{End, HttpWarehouse, Progress, Reply};
 pub(super) enum Began {
     /// A statement.
     Statement {
-        /// Its permit.
-        permit: Permit,
-        /// Who began it.
-        owner: Owner,
+        /// What begins.
+        beginning: Beginning,
         /// The session.
         session: Arc<Session>,
     },
@@ -110,9 +108,9 @@ impl Relayed {
         let progress = self.progress(&began);
         let executions = &self.settlement.executions;
         match began {
-            Began::Statement { permit, owner, session } => {
+            Began::Statement { beginning, session } => {
                 session.tally.relayed(bytes);
-                executions.begin(permit, owner, &progress, bytes);
+                executions.begin(beginning, &progress, bytes);
             }
             Began::Followed { execution, .. } => executions.proceed(&execution, &progress, bytes),
             Began::Request { permit, session } => {
