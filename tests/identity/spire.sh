@@ -52,22 +52,14 @@ is_waited_for() {
     wait "$client"
 }
 
-# The agent may not have heard of the registration yet, and a refusal is repeated for 10 s.
-logs_in_soon_as() {
-    local _
+# soon SECONDS COMMAND...: one of ten tries succeeds. The agent may not have heard of a registration yet, and a refusal is repeated
+# for a while before anybody is asked again: one that may pass for a second, another for ten.
+soon() {
+    local pause=$1 _
+    shift
     for _ in $(seq 10); do
-        ! logs_in_as "$1" "$2" || return 0
-        sleep 2
-    done
-    return 1
-}
-
-# The refusal of a moment ago is repeated for a second before anybody is asked again.
-refused_soon_with() {
-    local _
-    for _ in $(seq 10); do
-        ! refused_with "$1" "$2" || return 0
-        sleep 0.5
+        ! "$@" || return 0
+        sleep "$pause"
     done
     return 1
 }
@@ -119,16 +111,16 @@ start_agent
 publish_keys
 start_judge https://spire.beds.example "http://127.0.0.1:$keys_port/keys.json" warehouse '{"by_token": {"sub": "'"$workload"'"}}'
 judge_logins "$judge_port" by_token
-check not-registered refused_soon_with "$X509_PORT" "Reason identity-not-issued"
+check not-registered soon 0.5 refused_with "$X509_PORT" "Reason identity-not-issued"
 check registered-meanwhile is_waited_for
-check x509-svid logs_in_soon_as "$X509_PORT" dbt-runner
+check x509-svid soon 2 logs_in_as "$X509_PORT" dbt-runner
 keep_secrets
 check renewed is_renewed
 check entry-deleted server entry delete -entryID "$(jq --raw-output '.results[0].entry.id' "$BED_DIR/entry.json")"
 check withdrawn-x509-svid is_withdrawn "$X509_PORT"
 check withdrawn-jwt-svid is_withdrawn "$TOLLHOUSE_PORT"
 check registered-again register_workload
-check x509-svid-again logs_in_soon_as "$X509_PORT" dbt-runner
+check x509-svid-again soon 2 logs_in_as "$X509_PORT" dbt-runner
 stop_sidecar
 check record audited ".role == \"by_token\" and .principal.subject == \"$workload\""
 check record-of-the-certificate audited ".role == \"dbt-runner\" and .principal.subject == \"$workload\""
