@@ -252,12 +252,14 @@ pub struct Outcome {
     pub error: Option<String>,
     /// The warehouse's own name for the execution.
     pub query_id: Option<String>,
+    /// Where results lie that the client fetches without passing here, if any do.
+    pub out_of_band: Option<&'static str>,
 }
 
 impl Outcome {
     /// An end of which nothing more is known.
     pub fn new(status: Status) -> Self {
-        Self { status, rows: None, reply_bytes: 0, sqlstate: None, error: None, query_id: None }
+        Self { status, rows: None, reply_bytes: 0, sqlstate: None, error: None, query_id: None, out_of_band: None }
     }
 }
 

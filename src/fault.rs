@@ -107,6 +107,14 @@ reasons! {
     HandleForeign { "handle-foreign", Client, "42501", 403,
         "the execution of that name was begun by another principal",
         "only who begins an execution may read or end it" }
+    /// A session of that name is not known.
+    SessionUnknown { "session-unknown", Client, "08003", 401,
+        "no session of that name was opened here, or it is long over",
+        "let the client log in again" }
+    /// A session of that name belongs to somebody else.
+    SessionForeign { "session-foreign", Client, "42501", 403,
+        "the session of that name was opened by another principal",
+        "only who opens a session may use it" }
     /// A message over `limits.message_size` or `limits.statement_size`.
     MessageTooLarge { "message-too-large", Client, "54000", 413,
         "the message is larger than the configured limit",

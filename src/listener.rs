@@ -23,7 +23,7 @@ use crate::sql;
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{self, ServerSettings, Trust};
-use crate::warehouse::postgres::{Method, Negotiation};
+use crate::warehouse::postgres::{ALPN, Method, Negotiation};
 use crate::warehouse::{Kind, Protocol};
 
 pub mod address;
@@ -223,6 +223,16 @@ pub enum Credentials {
     },
 }
 
+/// What TLS with a warehouse of this kind says in ALPN.
+pub fn alpn(kind: &Kind, negotiation: Negotiation) -> tls::Alpn {
+    match (&kind.protocol, negotiation) {
+        (Protocol::Http(_), _) => tls::Alpn::Offered(http::PROTOCOLS),
+        // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
+        (Protocol::Postgres(_), Negotiation::Direct) => tls::Alpn::Demanded(ALPN),
+        (Protocol::Postgres(_), Negotiation::Postgres) => tls::Alpn::Unsaid,
+    }
+}
+
 /// What cancel requests are looked up in; one for all listeners of a program, since one may come in on any of them.
 #[derive(Clone, Default)]
 pub struct Cancellation(postgres::Cancellation);
@@ -256,6 +266,14 @@ impl Door {
         match self {
             Self::Postgres(door) => door.serve(stream, client).await,
             Self::Http(door) => door.serve(stream, client).await,
+        }
+    }
+
+    /// Ends at the warehouse what still runs there. A PostgreSQL session has done that for itself.
+    async fn cancel_running(self) {
+        match self {
+            Self::Postgres(_) => {}
+            Self::Http(door) => door.cancel_running().await,
         }
     }
 
@@ -333,6 +351,7 @@ impl Listener {
         while let Some(ended) = sessions.join_next().await {
             Self::settle(&self.name, &self.metrics, ended);
         }
+        self.door.cancel_running().await;
     }
 
     fn admit(&self, sessions: &mut JoinSet<&'static str>, turned_away: &Arc<Semaphore>, stream: Stream, client: ClientFacts) {

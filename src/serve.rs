@@ -29,11 +29,10 @@ use crate::gate::Gate;
 use crate::http_server;
 use crate::identity;
 use crate::listener::address::Address;
-use crate::listener::{Authentication, BindError, Cancellation, Credentials, Listener, Parts};
+use crate::listener::{self, Authentication, BindError, Cancellation, Credentials, Listener, Parts};
 use crate::metrics::Metrics;
 use crate::sql;
 use crate::tls::{self, TlsError};
-use crate::warehouse::postgres::{ALPN, Negotiation};
 
 pub mod doctor;
 pub mod manifest;
@@ -267,13 +266,11 @@ impl Shared {
                 (Credentials::OfWorkload(cache.clone()), Some(cache))
             }
         };
-        // Only behind direct TLS has a server to say that it is one of PostgreSQL's.
-        let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);
         let parts = Parts {
             target: Arc::clone(&route.target),
             kind: route.kind,
             role: route.role.clone(),
-            tls: tls::Client::speaking(&route.tls, protocol, config.trust)?,
+            tls: tls::Client::speaking(&route.tls, listener::alpn(route.kind, route.negotiation), config.trust)?,
             negotiation: route.negotiation,
             methods: route.methods.clone(),
             login_parameters: route.login_parameters.clone(),

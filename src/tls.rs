@@ -70,9 +70,21 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Client {
     mode: Mode,
-    protocol: Option<&'static [u8]>,
+    alpn: Alpn,
     server_name: Option<ServerName<'static>>,
     roots: Roots,
+}
+
+/// What a client says in ALPN (RFC 7301).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Alpn {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// One protocol: a server that does not choose it is not connected to.
+    Demanded(&'static [u8]),
+    /// Several, the best first: a server may choose one of them, or none.
+    Offered(&'static [&'static [u8]]),
 }
 
 /// What the client proves itself with.
@@ -90,21 +102,21 @@ impl Client {
     /// # Errors
     /// When the bundle cannot be used, holds a development certificate that `trust` does not allow, or the name is not one.
     pub fn new(settings: &ClientSettings, trust: Trust) -> Result<Self, TlsError> {
-        Self::speaking(settings, None, trust)
+        Self::speaking(settings, Alpn::Unsaid, trust)
     }
 
-    /// The same, for one protocol in ALPN (RFC 7301): a server that does not choose it is not connected to.
+    /// The same, with something said in ALPN.
     ///
     /// # Errors
     /// As for [`Client::new`].
-    pub fn speaking(settings: &ClientSettings, protocol: Option<&'static [u8]>, trust: Trust) -> Result<Self, TlsError> {
+    pub fn speaking(settings: &ClientSettings, alpn: Alpn, trust: Trust) -> Result<Self, TlsError> {
         let server_name = settings.server_name.clone().map(parse_name).transpose()?;
         let roots = match (settings.mode, &settings.ca) {
             (Mode::Disable, _) => Roots::None,
             (Mode::VerifyFull, Some(path)) => Roots::File(Fresh::new(vec![path.clone()], (path.clone(), trust), read_roots)?),
             (Mode::VerifyFull, None) => Roots::System(Arc::new(system_roots()?)),
         };
-        Ok(Self { mode: settings.mode, protocol, server_name, roots })
+        Ok(Self { mode: settings.mode, alpn, server_name, roots })
     }
 
     /// How much of TLS this client uses.
@@ -132,7 +144,11 @@ impl Client {
             None => builder.with_no_client_auth(),
             Some(auth) => builder.with_client_auth_cert(auth.chain.to_vec(), auth.key.clone_key()).map_err(TlsError::Configuration)?,
         };
-        config.alpn_protocols.extend(self.protocol.map(<[u8]>::to_vec));
+        match self.alpn {
+            Alpn::Unsaid => {}
+            Alpn::Demanded(protocol) => config.alpn_protocols.push(protocol.to_vec()),
+            Alpn::Offered(protocols) => config.alpn_protocols.extend(protocols.iter().map(|protocol| protocol.to_vec())),
+        }
         Ok(Arc::new(config))
     }
 
@@ -153,9 +169,9 @@ impl Client {
         };
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(TlsError::Handshake)?;
         let stream = Stream::Client(Box::new(stream));
-        match self.protocol {
-            Some(protocol) if stream.protocol() != Some(protocol) => Err(TlsError::Protocol),
-            Some(_) | None => Ok(stream),
+        match self.alpn {
+            Alpn::Demanded(protocol) if stream.protocol() != Some(protocol) => Err(TlsError::Protocol),
+            Alpn::Demanded(_) | Alpn::Offered(_) | Alpn::Unsaid => Ok(stream),
         }
     }
 }
@@ -176,8 +192,9 @@ pub struct Demands {
     /// PEM bundle of the authorities whose client certificates are verified. A client without one is let through, and
     /// [`Stream::peer_certificate`] tells; one with another's is not. Read again whenever the file changes.
     pub client_ca: Option<PathBuf>,
-    /// The one protocol in ALPN (RFC 7301). A client that offers only others is not let through.
-    pub protocol: Option<&'static [u8]>,
+    /// The protocols in ALPN (RFC 7301), the best first; none where it is not spoken of. A client that offers only others is not
+    /// let through.
+    pub protocols: &'static [&'static [u8]],
 }
 
 /// A TLS server.
@@ -339,6 +356,6 @@ fn read_server((settings, demands, trust): &(ServerSettings, Demands, Trust)) ->
     let chain = certificates(&settings.certificate, *trust)?;
     let end_point = chain.first().and_then(server_end_point).map(Arc::from);
     let mut config = builder.with_single_cert(chain, private_key(&settings.key)?).map_err(TlsError::Configuration)?;
-    config.alpn_protocols = demands.protocol.iter().map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols = demands.protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Made { config: Arc::new(config), end_point })
 }

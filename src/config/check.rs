@@ -270,7 +270,7 @@ impl Check<'_> {
                 "is for TCP: a Unix-domain socket never leaves the machine, and no client asks for TLS there",
             );
         }
-        let demands = Demands { client_ca: tls.client_ca.clone(), protocol: None };
+        let demands = Demands { client_ca: tls.client_ca.clone(), ..Demands::default() };
         if let Err(error) = Acceptor::demanding(&tls.files, demands, self.trust) {
             self.problem(format!("{place}.tls"), chain(&error));
         }

@@ -1,26 +1,27 @@
 //! The HTTP door: from an accepted socket to requests that the gate watches.
 //!
 //! The life of a request, top to bottom: the head is checked, the credential cache says who asks, the warehouse says what for;
-//! a statement goes through the gate, what follows a statement goes to the execution that it belongs to, and everything else
+//! a statement goes through the gate, what follows a statement goes to the execution that it belongs to, and what is not known
 //! needs a policy's HTTP rule. [`upstream`] sends it on, and [`relay`] reads the reply as it passes.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::http::request;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::time::{sleep, timeout};
 
 use crate::audit::log::Note;
-use crate::audit::record::RecordId;
 use crate::audit::{ClientFacts, Execution, Protocol};
 use crate::credential::cache::Lease;
 use crate::dbt::manifest::verify::Standing;
@@ -34,22 +35,31 @@ use crate::policy::http::HttpRequest;
 use crate::sql::{self, Analysis, Dialect};
 use crate::tls::stream::Stream;
 use crate::tls::{self, Acceptor, Demands};
-use crate::warehouse::http::{Handle, HttpWarehouse, Purpose, Statement, Told, Whole};
+use crate::warehouse::http::{
+    Access, Call, End, Handle, HttpWarehouse, Outgoing, Progress, Purpose, Reader, Statement, Text, Told, Unread, Whole,
+};
 
 mod entry;
 mod executions;
 mod head;
+mod opened;
 mod relay;
 mod session;
 mod statement;
-mod tap;
 mod upstream;
 
 use self::entry::Entry;
-use self::executions::{Beginning, Executions, Owner};
-use self::relay::Began;
+use self::executions::{Beginning, Executions, Owner, Running};
+use self::opened::{Open, OpenSessions, View};
+use self::relay::{Awaited, Began, Memory};
 use self::session::{Asks, Connection, Session, There};
 use self::upstream::Upstream;
+
+/// HTTP/2 and HTTP/1.1, as ALPN names them (RFC 9113, section 3.1; RFC 7301, section 6).
+pub(super) const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// Requests at once on one connection of HTTP/2; the client waits with further ones.
+const STREAMS_MAX: u32 = 100;
 
 /// A body that is relayed, or one of ours.
 type Body = BoxBody<Bytes, io::Error>;
@@ -64,7 +74,7 @@ pub(super) struct Door {
     entry: Entry,
     exchange: &'static str,
     upstream: Upstream,
-    executions: Arc<Executions>,
+    memory: Memory,
     analyses: Arc<sql::cache::Cache>,
     gate: Arc<Gate>,
     limits: Limits,
@@ -81,7 +91,7 @@ impl Door {
         let encryption = match &settings.tls {
             None => None,
             Some(tls) => {
-                let demands = Demands { client_ca: tls.client_ca.clone(), protocol: None };
+                let demands = Demands { client_ca: tls.client_ca.clone(), protocols: PROTOCOLS };
                 let acceptor = Acceptor::demanding(&tls.files, demands, parts.trust);
                 Some((tls.mode, acceptor.map_err(|error| Fault::new(Reason::Internal).because(error))?))
             }
@@ -94,7 +104,10 @@ impl Door {
             encryption,
             entry: Entry::new(&settings.authentication, parts.credentials)?,
             exchange: parts.exchange,
-            executions: Arc::new(Executions::new()),
+            memory: Memory {
+                executions: Arc::new(Executions::new()),
+                opened: Arc::new(OpenSessions::new(parts.limits.session_age_max.map(|age| age.0))),
+            },
             upstream: Upstream::new(parts.target, parts.tls, Arc::clone(&parts.gate), parts.limits.connect_timeout.0),
             analyses: parts.analyses,
             gate: parts.gate,
@@ -119,31 +132,41 @@ impl Door {
                 async move { Ok::<_, Infallible>(door.answer(&connection, request).await) }
             })
         };
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.idle_timeout.0)
-            .serve_connection(TokioIo::new(stream), answering);
-        let mut served = std::pin::pin!(served);
+        let builder = self.builder();
+        let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answering));
         let ended = tokio::select! {
             ended = served.as_mut() => ended,
-            // What was begun may be followed to its end; nothing new begins.
-            () = self.drained() => {
+            () = self.over() => {
                 served.as_mut().graceful_shutdown();
-                served.await
+                tokio::select! {
+                    ended = served => ended,
+                    () = self.cut_off() => Ok(()),
+                }
             }
         };
         self.end(&connection, if ended.is_ok() { "closed" } else { Reason::ClientClosed.code() })
+    }
+
+    /// How connections are served: HTTP/1.1, or HTTP/2 where the client begins with it.
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.idle_timeout.0);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+        builder
     }
 
     /// Closes a connection that gets no slot, in the client's protocol.
     pub(super) async fn turn_away(self: Arc<Self>, stream: Stream, client: ClientFacts, reason: Reason) {
         let opened = timeout(self.limits.handshake_timeout.0, self.open(stream, client)).await;
         let Ok(Ok((stream, _))) = opened else { return };
-        let answering = service_fn(|_request: Request<Incoming>| {
-            let response = self.refusal(&Fault::new(reason).about("limits.connections_max"), None);
-            std::future::ready(Ok::<_, Infallible>(response))
+        let answering = service_fn(|request: Request<Incoming>| {
+            let (parts, _body) = request.into_parts();
+            let refused = Refusal { fault: Fault::new(reason).about("limits.connections_max"), record: None };
+            std::future::ready(Ok::<_, Infallible>(self.refusal(&refused, &parts, &[])))
         });
-        let served = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answering);
+        let mut builder = self.builder();
+        builder.http1().keep_alive(false);
+        let served = builder.serve_connection(TokioIo::new(stream), answering);
         let _told = timeout(self.limits.handshake_timeout.0, served).await;
     }
 
@@ -164,65 +187,118 @@ impl Door {
         Ok((stream, client))
     }
 
-    /// Until the program stops and nothing that was begun here is left, or the time for that is over.
-    async fn drained(&self) {
-        self.drain.reached(Stage::Draining).await;
+    /// Until a connection takes no more requests: it is as old as one may be, or the program stops and nothing that was begun here is
+    /// left, or the time for that is over.
+    async fn over(&self) {
+        let aged = async {
+            match self.limits.session_age_max {
+                Some(age) => sleep(age.0).await,
+                None => std::future::pending().await,
+            }
+        };
+        let drained = async {
+            self.drain.reached(Stage::Draining).await;
+            tokio::select! {
+                () = self.memory.executions.all_ended() => {}
+                () = self.drain.reached(Stage::Ending) => {}
+            }
+        };
         tokio::select! {
-            () = self.executions.all_ended() => {}
-            () = self.drain.reached(Stage::Ending) => {}
+            () = aged => {}
+            () = drained => {}
         }
     }
 
+    /// Until not even the request that is under way on a connection is waited for.
+    async fn cut_off(&self) {
+        self.drain.reached(Stage::Ending).await;
+        sleep(LAST_WORDS_TIME_MAX).await;
+    }
+
     async fn answer(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
-        match self.handle(connection, request).await {
+        let (parts, body) = request.into_parts();
+        let mut taken = Bytes::new();
+        match self.handle(connection, &parts, body, &mut taken).await {
             Ok(response) => response,
             Err(refused) => {
-                let Refusal { fault, record } = *refused;
-                self.log(&fault, connection);
-                self.refusal(&fault, record.as_ref())
+                self.log(&refused.fault, connection);
+                self.refusal(&refused, &parts, &taken)
             }
         }
     }
 
-    async fn handle(&self, connection: &Arc<Connection>, request: Request<Incoming>) -> Result<Response<Body>, Box<Refusal>> {
-        head::check(&request, &self.upstream.target().host).map_err(|fault| self.refused(fault))?;
-        let purpose = self.warehouse.purpose(request.method(), request.uri().path());
-        if self.drain.stage() != Stage::Running && !matches!(purpose, Purpose::Follow(_)) {
-            return Err(self.refused(Fault::new(Reason::Draining)));
-        }
-        let lease = self.entry.lease(request.headers()).await.map_err(|fault| self.refused(fault))?;
-        match purpose {
-            Purpose::Run => self.run(connection, request, &lease).await,
-            Purpose::Follow(handle) => self.follow(connection, request, &lease, handle).await,
-            Purpose::Other => self.other(connection, request, &lease).await,
+    /// Answers a request, and leaves its body in `taken` where it had to be seen.
+    async fn handle(
+        &self,
+        connection: &Arc<Connection>,
+        parts: &request::Parts,
+        body: Incoming,
+        taken: &mut Bytes,
+    ) -> Result<Response<Body>, Box<Refusal>> {
+        head::check(parts, &self.upstream.target().host).map_err(|fault| self.refused(fault))?;
+        let head = head::of(parts);
+        let lease = self.entry.lease(self.warehouse.shown(head.headers)).await.map_err(|fault| self.refused(fault))?;
+        let turn = Turn { connection, parts, owner: Owner::of(&lease.principal), lease };
+        let body = match self.warehouse.purpose(&head) {
+            Purpose::Whole => {
+                let whole = head::whole(head.headers, body, self.limits.statement_size.as_usize()).await;
+                *taken = whole.map_err(|fault| self.refused(fault))?;
+                Sent::Whole(Bytes::clone(taken))
+            }
+            Purpose::Streamed => Sent::Streamed(body),
+            Purpose::Other => return self.other(turn, Sent::Streamed(body)).await,
+        };
+        let near = head::base(parts, connection.is_encrypted);
+        let whole = Whole { head, body: taken, near: &near };
+        let view = View { sessions: &self.memory.opened, owner: &turn.owner };
+        let asked = self.warehouse.ask(&whole, &view).map_err(|why| self.refused(Fault::new(Reason::RequestMalformed).about(why)))?;
+        let open = match &asked.session {
+            Some(id) => self.memory.opened.find(id, &turn.owner).map_err(|reason| self.refused(Fault::new(reason)))?,
+            None => Open::default(),
+        };
+        let part = Part { opened: asked.session, open, reader: asked.reader };
+        match asked.call {
+            Call::Run(statement) => self.run(turn, body, part, *statement).await,
+            Call::Follow(handle) => self.follow(turn, body, part, &handle).await,
+            Call::Service => self.forward(turn, body, part, Began::Service).await,
+            Call::Answer(reply) => Ok(answered(reply)),
+            Call::Other => self.other(turn, body).await,
         }
     }
 
     /// A request that runs a statement.
-    async fn run(&self, connection: &Arc<Connection>, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
-        let (head, body) = request.into_parts();
-        let body = head::whole(&head.headers, body, self.limits.statement_size.as_usize()).await.map_err(|fault| self.refused(fault))?;
-        let whole = Whole { headers: &head.headers, body: &body };
-        let statement = self.warehouse.statement(&whole).map_err(|why| self.refused(Fault::new(Reason::RequestMalformed).about(why)))?;
-        let session = self.session(connection, lease, &Asks::of(&statement)).await?;
-        self.executions.sweep();
+    async fn run(&self, turn: Turn<'_>, body: Sent, part: Part, statement: Statement<'_>) -> Result<Response<Body>, Box<Refusal>> {
+        self.not_draining()?;
+        let session = self.session(turn.connection, &turn.lease, &Asks::of(&statement)).await?;
+        // What nobody follows any more gives its room before more is asked for.
+        self.memory.executions.sweep();
         let permit = self.admit(&session, &statement).await?;
-        let sent = Bytes::clone(&body);
-        let request = Request::from_parts(head, relay::ours(sent));
-        let beginning = Beginning { permit, owner: Owner::of(&lease.principal), connection: Arc::downgrade(connection) };
-        self.forward(connection, request, lease, Began::Statement { beginning, session }).await
+        let beginning = Beginning {
+            permit,
+            owner: turn.owner.clone(),
+            connection: Arc::downgrade(turn.connection),
+            names: statement.names,
+            session: part.opened.clone(),
+            lease: turn.lease.clone(),
+        };
+        let execution = self.memory.executions.begin(beginning).map_err(|reason| self.refused(Fault::new(reason)))?;
+        self.forward(turn, body, part, Began::Statement { execution, session }).await
     }
 
     /// Decides about a statement, and has the attempt on disk.
     async fn admit(&self, session: &Session, statement: &Statement<'_>) -> Result<Permit, Box<Refusal>> {
         let manifest = self.gate.manifest();
         let read = statement::read(statement, &self.analyses, self.dialect, self.limits.sql());
-        let said = std::str::from_utf8(&statement.sql).ok().and_then(dbt::attribute);
+        let text = statement.text.as_bytes();
+        let said = match &statement.text {
+            Text::Sql(sql) => std::str::from_utf8(sql).ok().and_then(dbt::attribute),
+            Text::Call(_) => None,
+        };
         let standing = match (&manifest, &said) {
             (Some(manifest), Some(said)) => manifest.verify(
                 said,
                 &dbt::manifest::verify::Asked {
-                    text: &String::from_utf8_lossy(&statement.sql),
+                    text: &String::from_utf8_lossy(text),
                     statements: &read.analysis.statements,
                     database: &statement.database,
                     unqualified_schema: statement.schema.as_deref(),
@@ -232,7 +308,7 @@ impl Door {
         };
         let execution = Execution {
             session: &session.facts,
-            sql: &statement.sql,
+            sql: text,
             protocol: Protocol::Http,
             analysis: &read.analysis,
             effects: &read.effects,
@@ -249,30 +325,24 @@ impl Door {
     }
 
     /// A request about an execution that was begun before.
-    async fn follow(
-        &self,
-        connection: &Arc<Connection>,
-        request: Request<Incoming>,
-        lease: &Lease,
-        handle: Handle,
-    ) -> Result<Response<Body>, Box<Refusal>> {
-        let execution =
-            self.executions.find(&handle.id, &Owner::of(&lease.principal)).map_err(|reason| self.refused(Fault::new(reason)))?;
-        self.forward(connection, request.map(relay::theirs), lease, Began::Followed { execution, ends: handle.ends }).await
+    async fn follow(&self, turn: Turn<'_>, body: Sent, part: Part, handle: &Handle) -> Result<Response<Body>, Box<Refusal>> {
+        let execution = self.memory.executions.find(handle, &turn.owner).map_err(|reason| self.refused(Fault::new(reason)))?;
+        self.forward(turn, body, part, Began::Followed { execution, ends: handle.ends }).await
     }
 
     /// A request that only an HTTP rule can allow.
-    async fn other(&self, connection: &Arc<Connection>, request: Request<Incoming>, lease: &Lease) -> Result<Response<Body>, Box<Refusal>> {
-        let session = self.session(connection, lease, &Asks::default()).await?;
-        let fields = head::fields(request.headers());
+    async fn other(&self, turn: Turn<'_>, body: Sent) -> Result<Response<Body>, Box<Refusal>> {
+        self.not_draining()?;
+        let session = self.session(turn.connection, &turn.lease, &Asks::default()).await?;
+        let fields = head::fields(&turn.parts.headers);
         let asked = HttpRequest {
-            method: request.method().as_str(),
-            path: request.uri().path_and_query().map_or("/", |path| path.as_str()),
+            method: turn.parts.method.as_str(),
+            path: turn.parts.uri.path_and_query().map_or("/", |path| path.as_str()),
             host: &self.upstream.target().host,
             headers: &fields,
         };
         // What stands behind `?` may be a secret, and is no part of the record.
-        let text = format!("{} {}", request.method(), request.uri().path());
+        let text = format!("{} {}", turn.parts.method, turn.parts.uri.path());
         let analysis = Analysis::default();
         let execution = Execution {
             session: &session.facts,
@@ -286,28 +356,99 @@ impl Door {
         session.tally.executed();
         let judged = self.gate.judge_request(&execution, &asked).await.map_err(Box::new)?;
         let permit = self.gate.admit(judged).await.map_err(Box::new)?;
-        self.forward(connection, request.map(relay::theirs), lease, Began::Request { permit, session }).await
+        let part = Part { opened: None, open: Open::default(), reader: Box::new(Unread) };
+        self.forward(turn, body, part, Began::Request { permit, session }).await
     }
 
-    /// Sends a request on with the credential in it, and relays the reply.
-    async fn forward(
-        &self,
-        connection: &Arc<Connection>,
-        request: Request<Body>,
-        lease: &Lease,
-        began: Began,
-    ) -> Result<Response<Body>, Box<Refusal>> {
-        let near = head::base(&request, connection.is_encrypted);
-        let (mut head, body) = request.into_parts();
-        head::strip(&mut head.headers);
-        let authorized = self.warehouse.authorize(&mut head.headers, &lease.credential.login, self.role(lease));
-        authorized.map_err(|error| self.refused(Fault::new(Reason::TargetLogin).about(error.to_string())))?;
-        let response = self.upstream.send(Request::from_parts(head, body), lease).await.map_err(|fault| self.refused(fault))?;
-        let rejected = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-        if rejected {
+    /// Nothing new begins while the program stops; what was begun may be followed to its end.
+    fn not_draining(&self) -> Result<(), Box<Refusal>> {
+        if self.drain.stage() == Stage::Running { Ok(()) } else { Err(self.refused(Fault::new(Reason::Draining))) }
+    }
+
+    /// Sends a request on with the credential in it, and relays the reply. Where the warehouse does not take the credential, it has
+    /// run nothing, and the request is sent once more with a new one if its body is still there.
+    async fn forward(&self, turn: Turn<'_>, body: Sent, part: Part, began: Began) -> Result<Response<Body>, Box<Refusal>> {
+        let again = match &body {
+            Sent::Whole(bytes) => Some(Bytes::clone(bytes)),
+            Sent::Streamed(_) => None,
+        };
+        let mut response = self.send(&turn, &turn.lease, body, &part.open).await?;
+        if is_refused_login(&response)
+            && let Some(bytes) = again
+            && let Some(lease) = self.entry.replace(&turn.lease, self.warehouse.shown(&turn.parts.headers)).await
+        {
+            let noted = self.gate.note_exchange(&lease, self.exchange, self.upstream.target()).await;
+            noted.map_err(|fault| self.refused(fault))?;
+            response = self.send(&turn, &lease, Sent::Whole(bytes), &part.open).await?;
+        }
+        if is_refused_login(&response) {
             return Err(self.refused(Fault::new(Reason::TargetLogin).about(self.upstream.target().name.clone())));
         }
-        relay::relay(response, self.warehouse, near, &self.executions, began).map_err(|fault| self.refused(fault))
+        let awaited = Awaited { began, reader: part.reader, opened: part.opened, owner: turn.owner };
+        relay::relay(response, self.memory.clone(), awaited).map_err(|fault| self.refused(fault))
+    }
+
+    async fn send(&self, turn: &Turn<'_>, lease: &Lease, body: Sent, open: &Open) -> Result<Response<Incoming>, Box<Refusal>> {
+        let mut headers = turn.parts.headers.clone();
+        head::strip(&mut headers);
+        let (whole, streamed) = match body {
+            Sent::Whole(bytes) => {
+                // It goes on as it was read: two decoders might not agree.
+                headers.remove(CONTENT_ENCODING);
+                (Some(bytes), None)
+            }
+            Sent::Streamed(body) => (None, Some(body)),
+        };
+        let target = turn.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let mut request = Outgoing { method: turn.parts.method.clone(), target, headers, body: whole };
+        self.authorize(&mut request, lease, &turn.owner, open).map_err(|fault| self.refused(fault))?;
+        let body = match (request.body.take(), streamed) {
+            (None, Some(body)) => relay::theirs(body),
+            (bytes, _) => relay::ours(bytes.unwrap_or_default()),
+        };
+        self.upstream.send(request, body, lease).await.map_err(|fault| self.refused(fault))
+    }
+
+    fn authorize(&self, request: &mut Outgoing, lease: &Lease, owner: &Owner, open: &Open) -> Result<(), Fault> {
+        let access = Access {
+            login: &lease.credential.login,
+            role: self.role(lease),
+            authority: self.upstream.authority(),
+            secrets: &open.secrets,
+            owner: &owner.tag(),
+            now: SystemTime::now(),
+        };
+        let authorized = self.warehouse.authorize(request, &access);
+        authorized.map_err(|error| Fault::new(Reason::TargetLogin).about(error.to_string()))
+    }
+
+    /// Ends at the warehouse what still runs there, when the program ends.
+    pub(super) async fn cancel_running(&self) {
+        let cancels = self.memory.executions.running().into_iter().map(|running| self.cancel(running));
+        let cancelled = timeout(CANCEL_TIME_MAX, join_all(cancels)).await;
+        if cancelled.is_err() {
+            tracing::warn!(listener = self.name, "not all that ran could be cancelled at the warehouse in time");
+        }
+    }
+
+    async fn cancel(&self, running: Running) {
+        let Running { id, session, owner, lease, execution } = running;
+        let Some(mut request) = self.warehouse.cancel(&id) else { return };
+        let open = session.and_then(|session| self.memory.opened.find(&session, &owner).ok()).unwrap_or_default();
+        let sent = match self.authorize(&mut request, &lease, &owner, &open) {
+            Ok(()) => {
+                let body = relay::ours(request.body.take().unwrap_or_default());
+                self.upstream.send(request, body, &lease).await.map(|response| response.status())
+            }
+            Err(fault) => Err(fault),
+        };
+        match sent {
+            Ok(status) if status.is_success() => {
+                self.memory.executions.proceed(&execution, &Progress { end: Some(End::Cancelled), ..Progress::default() }, 0);
+            }
+            Ok(status) => tracing::warn!(listener = self.name, %status, "the warehouse did not take a cancel"),
+            Err(fault) => tracing::warn!(listener = self.name, chain = fault.chain(), "a cancel could not be sent"),
+        }
     }
 
     /// The session that a request belongs to: the connection's, while who asks and where to stay the same.
@@ -380,19 +521,63 @@ impl Door {
     }
 
     /// What the client is told, as the warehouse would say it.
-    fn refusal(&self, fault: &Fault, record: Option<&RecordId>) -> Response<Body> {
+    fn refusal(&self, refused: &Refusal, parts: &request::Parts, body: &[u8]) -> Response<Body> {
+        let Refusal { fault, record } = refused;
         let row = fault.reason.row();
-        let record = record.map(|record| format!(", audit record {record}")).unwrap_or_default();
+        let record = record.as_ref().map(|record| format!(", audit record {record}")).unwrap_or_default();
         let message = format!("tollhouse: {fault} [reason {}{record}; {}]", row.code, row.remedy);
         let is_denial = matches!(row.http_status, 400..=499);
-        let told = Told { message: &message, sqlstate: row.sqlstate, status: row.http_status, is_denial };
-        let refusal = self.warehouse.refusal(&told);
-        let mut response = Response::new(relay::ours(Bytes::from(refusal.body)));
-        *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        let (head, reason, sqlstate, status) = (head::of(parts), fault.reason, row.sqlstate, row.http_status);
+        answered(self.warehouse.refusal(&Told { head, body, message: &message, reason, sqlstate, status, is_denial }))
     }
 }
+
+/// A request, and who asks.
+struct Turn<'a> {
+    connection: &'a Arc<Connection>,
+    parts: &'a request::Parts,
+    lease: Lease,
+    owner: Owner,
+}
+
+/// A request's part in what outlives it, and who reads the reply.
+struct Part {
+    /// The session that it is part of, by its name.
+    opened: Option<String>,
+    open: Open,
+    reader: Box<dyn Reader>,
+}
+
+/// A request's body.
+enum Sent {
+    /// As it was read, uncompressed.
+    Whole(Bytes),
+    /// As it comes.
+    Streamed(Incoming),
+}
+
+fn is_refused_login(response: &Response<Incoming>) -> bool {
+    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+}
+
+/// A reply of our own.
+fn answered(reply: crate::warehouse::http::Refusal) -> Response<Body> {
+    let mut response = Response::new(relay::ours(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Time for a request that is under way when the deadline of a shutdown has passed.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Time for the cancels that are sent when the program ends.
+const CANCEL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Time for the first byte of a connection where TLS is offered.
 const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(10);

@@ -90,7 +90,7 @@ impl Door {
         let encryption = match &settings.tls {
             None => Encryption::Off,
             Some(tls) => {
-                let demands = Demands { client_ca: tls.client_ca.clone(), protocol: Some(ALPN) };
+                let demands = Demands { client_ca: tls.client_ca.clone(), protocols: &[ALPN] };
                 let acceptor = Acceptor::demanding(&tls.files, demands, parts.trust);
                 let acceptor = Arc::new(acceptor.map_err(|error| Fault::new(Reason::Internal).because(error))?);
                 match tls.mode {

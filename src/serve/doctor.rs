@@ -11,11 +11,10 @@ use crate::config::{Config, Route};
 use crate::credential::{self, Credential, CredentialExchange, ExchangeError, StepReport};
 use crate::fault::{Fault, Reason};
 use crate::identity::{self, IdentityError, Proof};
-use crate::listener::Authentication;
 use crate::listener::postgres::trial::{Admission, Trial};
+use crate::listener::{self, Authentication};
 use crate::tls;
 use crate::warehouse::Protocol;
-use crate::warehouse::postgres::{ALPN, Negotiation};
 
 /// Time for all steps of one exchange, as for a session.
 const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(15);
@@ -161,8 +160,7 @@ impl Examination<'_> {
         if !matches!(route.kind.protocol, Protocol::Postgres(_)) {
             return self.find("login", Verdict::NotTried { why: "this kind of warehouse is logged in to by each request" });
         }
-        let protocol = (route.negotiation == Negotiation::Direct).then_some(ALPN);
-        let tls = match tls::Client::speaking(&route.tls, protocol, self.config.trust) {
+        let tls = match tls::Client::speaking(&route.tls, listener::alpn(route.kind, route.negotiation), self.config.trust) {
             Ok(tls) => tls,
             Err(error) => return self.find("login", failed(Reason::TargetTls, None, &error)),
         };

@@ -8,7 +8,11 @@ use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use openidconnect::url::form_urlencoded;
 
-use super::http::{End, Field, Handle, HttpWarehouse, Progress, Purpose, Refusal, Reply, Statement, Told, Treatment, Unusable, Whole};
+use super::http::json::{Field, JsonReader, Reply, Treatment};
+use super::http::{
+    Access, Asked, Call, End, Handle, Head, HttpWarehouse, Outgoing, Progress, Purpose, Refusal, Sessions, Statement, Text, Told, Unusable,
+    Whole,
+};
 use super::{Kind, Protocol};
 use crate::credential::{Login, LoginKind};
 use crate::sql::dialect::TRINO as SQL;
@@ -54,89 +58,48 @@ const FIELDS: &[Field] = &[
 ];
 
 impl HttpWarehouse for Trino {
-    fn purpose(&self, method: &Method, path: &str) -> Purpose {
-        if path == STATEMENT && method == Method::POST {
-            return Purpose::Run;
-        }
-        match handle(path) {
-            Some((id, _)) if method == Method::GET => Purpose::Follow(Handle { id, ends: false }),
-            Some((id, is_whole)) if method == Method::DELETE => Purpose::Follow(Handle { id, ends: is_whole }),
-            Some(_) | None => Purpose::Other,
+    fn purpose(&self, head: &Head<'_>) -> Purpose {
+        match call(head) {
+            Some(_) => Purpose::Whole,
+            None => Purpose::Other,
         }
     }
 
-    fn statement<'a>(&self, request: &'a Whole<'_>) -> Result<Statement<'a>, &'static str> {
-        let headers = request.headers;
-        if headers.contains_key(PATH) {
-            return Err("x-trino-path is not passed on: functions would be found along it unseen");
-        }
-        // The server reads the body by this, and what was judged must be what it reads.
-        let media = one(headers, &CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase().replace(['"', ' '], "");
-        if media.split_once("charset").is_some_and(|(_, rest)| !["=utf-8", "=us-ascii"].contains(&rest)) {
-            return Err("the body of a statement must be UTF-8");
-        }
-        let mut effects = Vec::new();
-        for (catalog, role) in pairs(headers, &ROLE)? {
-            effects.push(Effect::Role { role: Some(role_name(&role).unwrap_or(catalog)) });
-        }
-        for (parameter, _) in pairs(headers, &SESSION)? {
-            effects.push(Effect::Set { parameter: parameter.to_ascii_lowercase() });
-        }
-        Ok(Statement {
-            sql: Cow::Borrowed(request.body),
-            prepared: pairs(headers, &PREPARED)?,
-            database: one(headers, &CATALOG)?.unwrap_or_default().to_ascii_lowercase(),
-            schema: one(headers, &SCHEMA)?.map(|schema| schema.to_ascii_lowercase()),
-            effects,
-            application_name: one(headers, &SOURCE)?.map(str::to_owned),
-            client_user: one(headers, &USER)?.unwrap_or_default().to_owned(),
-        })
+    fn ask<'a>(&self, request: &'a Whole<'_>, _: &dyn Sessions) -> Result<Asked<'a>, &'static str> {
+        let call = match call(&request.head) {
+            Some(Asking::Statement) => Call::Run(Box::new(statement(request)?)),
+            Some(Asking::Query(handle)) if request.body.is_empty() => Call::Follow(handle),
+            Some(Asking::Query(_)) => return Err("a request about a query has no body"),
+            None => Call::Other,
+        };
+        Ok(Asked { session: None, call, reader: Box::new(JsonReader::new(FIELDS, request.near, progress)) })
     }
 
-    fn authorize(&self, headers: &mut HeaderMap, login: &Login, role: &str) -> Result<(), Unusable> {
+    fn authorize(&self, request: &mut Outgoing, access: &Access<'_>) -> Result<(), Unusable> {
+        let headers = &mut request.headers;
         for name in [&AUTHORIZATION, &ORIGINAL_USER, &ORIGINAL_ROLE, &EXTRA_CREDENTIAL] {
             headers.remove(name);
         }
         // Without it results come in the reply itself, where they are seen and counted, and not from an object store.
         headers.remove(QUERY_DATA_ENCODING);
         let takes = "token, a client certificate or a password";
-        let authorization = match login {
+        let authorization = match access.login {
             Login::Token(token) => Some(format!("Bearer {}", token.expose())),
-            Login::Password(password) => Some(super::http::basic(role, password.expose())),
+            Login::Password(password) => Some(super::http::basic(access.role, password.expose())),
             Login::ClientCertificate { .. } => None,
             Login::AwsCredentials(_) => return Err(Unusable { given: "set of AWS keys", takes }),
             Login::Snowflake { .. } => return Err(Unusable { given: "login to Snowflake", takes }),
         };
         if let Some(text) = authorization {
-            let mut value = HeaderValue::try_from(text).map_err(|_| Unusable { given: "secret that no header can carry", takes })?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, super::http::sensitive(&text, takes)?);
         }
-        let user = HeaderValue::from_str(role).map_err(|_| Unusable { given: "role that no header can carry", takes: "a plain one" })?;
-        headers.insert(USER, user);
+        let user = HeaderValue::from_str(access.role);
+        headers.insert(USER, user.map_err(|_| Unusable { given: "role that no header can carry", takes: "a plain one" })?);
         Ok(())
     }
 
-    fn fields(&self) -> &'static [Field] {
-        FIELDS
-    }
-
-    fn progress(&self, reply: &Reply<'_>) -> Progress {
-        let [id, next, state, data, changed, error, ..] = reply.found else { return Progress::default() };
-        let end = match (error.value(), state.value(), next.value()) {
-            (Some("USER_CANCELED"), _, _) => Some(End::Cancelled),
-            (Some(name), _, _) => Some(End::Failed(Some(name.to_owned()))),
-            (None, Some("FAILED"), _) => Some(End::Failed(None)),
-            // What was asked for last has no successor.
-            (None, Some(_), None) => Some(End::Completed),
-            (None, _, _) => None,
-        };
-        Progress {
-            id: id.value().map(str::to_owned),
-            rows: data.elements().unwrap_or(0),
-            changed: changed.value().and_then(|count| count.parse().ok()),
-            end: if reply.status.is_success() { end } else { Some(End::Failed(None)) },
-        }
+    fn cancel(&self, id: &str) -> Option<Outgoing> {
+        Some(Outgoing { method: Method::DELETE, target: format!("/v1/query/{id}"), headers: HeaderMap::new(), body: None })
     }
 
     /// The reply of a query that failed: clients show its message, and do not try again as they do after a status of 5xx.
@@ -157,7 +120,73 @@ impl HttpWarehouse for Trino {
             },
             "warnings": [],
         });
-        Refusal { status: 200, body: body.to_string() }
+        Refusal::json(200, &body)
+    }
+}
+
+/// What a request is about.
+enum Asking {
+    Statement,
+    Query(Handle),
+}
+
+fn call(head: &Head<'_>) -> Option<Asking> {
+    if head.path == STATEMENT && head.method == Method::POST {
+        return Some(Asking::Statement);
+    }
+    let (id, is_whole) = handle(head.path)?;
+    match *head.method {
+        Method::GET => Some(Asking::Query(Handle { id, ends: false })),
+        Method::DELETE => Some(Asking::Query(Handle { id, ends: is_whole })),
+        _ => None,
+    }
+}
+
+fn statement<'a>(request: &'a Whole<'_>) -> Result<Statement<'a>, &'static str> {
+    let headers = request.head.headers;
+    if headers.contains_key(PATH) {
+        return Err("x-trino-path is not passed on: functions would be found along it unseen");
+    }
+    // The server reads the body by this, and what was judged must be what it reads.
+    let media = one(headers, &CONTENT_TYPE)?.unwrap_or_default().to_ascii_lowercase().replace(['"', ' '], "");
+    if media.split_once("charset").is_some_and(|(_, rest)| !["=utf-8", "=us-ascii"].contains(&rest)) {
+        return Err("the body of a statement must be UTF-8");
+    }
+    let mut effects = Vec::new();
+    for (catalog, role) in pairs(headers, &ROLE)? {
+        effects.push(Effect::Role { role: Some(role_name(&role).unwrap_or(catalog)) });
+    }
+    for (parameter, _) in pairs(headers, &SESSION)? {
+        effects.push(Effect::Set { parameter: parameter.to_ascii_lowercase() });
+    }
+    Ok(Statement {
+        text: Text::Sql(Cow::Borrowed(request.body)),
+        prepared: pairs(headers, &PREPARED)?,
+        database: one(headers, &CATALOG)?.unwrap_or_default().to_ascii_lowercase(),
+        schema: one(headers, &SCHEMA)?.map(|schema| schema.to_ascii_lowercase()),
+        effects,
+        application_name: one(headers, &SOURCE)?.map(str::to_owned),
+        client_user: one(headers, &USER)?.unwrap_or_default().to_owned(),
+        names: Vec::new(),
+    })
+}
+
+fn progress(reply: &Reply<'_>) -> Progress {
+    let [id, next, state, data, changed, error, ..] = reply.found else { return Progress::default() };
+    let end = match (error.value(), state.value(), next.value()) {
+        (Some("USER_CANCELED"), _, _) => Some(End::Cancelled),
+        (Some(name), _, _) => Some(End::Failed(Some(name.to_owned()))),
+        (None, Some("FAILED"), _) => Some(End::Failed(None)),
+        // What was asked for last has no successor.
+        (None, Some(_), None) => Some(End::Completed),
+        (None, _, _) => None,
+    };
+    Progress {
+        id: id.value().map(str::to_owned),
+        rows: data.elements().unwrap_or(0),
+        changed: changed.value().and_then(|count| count.parse().ok()),
+        end: if reply.status.is_success() { end } else { Some(End::Failed(None)) },
+        ..Progress::default()
     }
 }
 
@@ -218,9 +247,13 @@ mod tests {
     use super::{FIELDS, TRINO, Trino};
     use crate::credential::value::AwsCredentials;
     use crate::credential::{Authenticator, Login};
+    use crate::fault::Reason;
     use crate::secret::Secret;
     use crate::sql::Effect;
-    use crate::warehouse::http::{End, Found, Handle, HttpWarehouse, Purpose, Reply, Told, Whole};
+    use crate::warehouse::http::json::{Found, Reply};
+    use crate::warehouse::http::{
+        Access, Call, End, Handle, Head, HttpWarehouse, Outgoing, Purpose, SessionState, Sessions, Told, Unusable, Whole,
+    };
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -230,23 +263,47 @@ mod tests {
         headers
     }
 
+    fn head<'a>(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Head<'a> {
+        Head { method, path, query: None, headers }
+    }
+
     #[test]
     fn a_request_is_known_by_method_and_path() {
-        let follow = |id: &str, ends| Purpose::Follow(Handle { id: id.to_owned(), ends });
+        let follow = |id: &str, ends| Some((id.to_owned(), ends));
         for (method, path, expected) in [
-            (Method::POST, "/v1/statement", Purpose::Run),
-            (Method::GET, "/v1/statement", Purpose::Other),
-            (Method::POST, "/v1/statement/", Purpose::Other),
             (Method::GET, "/v1/statement/queued/20261124_1_00001_abcde/y1/1", follow("20261124_1_00001_abcde", false)),
             (Method::GET, "/v1/statement/executing/q1/y1/0", follow("q1", false)),
             (Method::DELETE, "/v1/statement/executing/q1/y1/0", follow("q1", true)),
             (Method::DELETE, "/v1/statement/executing/partialCancel/q1/0/y1/1", follow("q1", false)),
-            (Method::POST, "/v1/statement/executing/q1/y1/0", Purpose::Other),
-            (Method::GET, "/v1/statement/executing/..%2f/y1/0", Purpose::Other),
-            (Method::GET, "/v1/query", Purpose::Other),
-            (Method::GET, "/v1/info", Purpose::Other),
+            (Method::GET, "/v1/statement", None),
+            (Method::POST, "/v1/statement/", None),
+            (Method::POST, "/v1/statement/executing/q1/y1/0", None),
+            (Method::GET, "/v1/statement/executing/..%2f/y1/0", None),
+            (Method::GET, "/v1/query", None),
+            (Method::GET, "/v1/info", None),
         ] {
-            assert_eq!(Trino.purpose(&method, path), expected, "{method} {path}");
+            let headers = HeaderMap::new();
+            let head = head(&method, path, &headers);
+            let whole = Whole { head, body: b"", near: "http://near" };
+            let followed = match Trino.ask(&whole, &Nobodys).unwrap().call {
+                Call::Follow(Handle { id, ends }) => Some((id, ends)),
+                Call::Other => None,
+                call @ (Call::Run(_) | Call::Service | Call::Answer(_)) => panic!("{method} {path}: {call:?}"),
+            };
+            assert_eq!(followed, expected, "{method} {path}");
+            assert_eq!(Trino.purpose(&head) == Purpose::Whole, expected.is_some(), "{method} {path}");
+            let with_body = Whole { body: b"select 1", ..whole };
+            assert_eq!(Trino.ask(&with_body, &Nobodys).is_err(), expected.is_some(), "{method} {path}");
+        }
+        assert_eq!(Trino.purpose(&head(&Method::POST, "/v1/statement", &HeaderMap::new())), Purpose::Whole);
+    }
+
+    /// No sessions: Trino has none.
+    struct Nobodys;
+
+    impl Sessions for Nobodys {
+        fn find(&self, _: &str) -> Option<SessionState> {
+            None
         }
     }
 
@@ -262,10 +319,10 @@ mod tests {
             ("x-trino-prepared-statement", "a=select+1%2C2,b=drop%20table%20t"),
             ("x-trino-prepared-statement", "c=select%20%27a%26b%3Dc%27"),
         ]);
-        let whole = Whole { headers: &headers, body: b"select 1" };
-        let statement = Trino.statement(&whole).unwrap();
+        let whole = Whole { head: head(&Method::POST, "/v1/statement", &headers), body: b"select 1", near: "http://near" };
+        let statement = super::statement(&whole).unwrap();
         assert_eq!(
-            (&*statement.sql, statement.database.as_str(), statement.schema.as_deref()),
+            (statement.text.as_bytes(), statement.database.as_str(), statement.schema.as_deref()),
             (&b"select 1"[..], "memory", Some("analytics"))
         );
         assert_eq!((statement.client_user.as_str(), statement.application_name.as_deref()), ("ada", Some("dbt-trino-1.11.0")));
@@ -285,7 +342,8 @@ mod tests {
             &[("x-trino-schema", "\u{e4}")],
         ] {
             let headers = headers(pairs);
-            assert!(Trino.statement(&Whole { headers: &headers, body: b"select 1" }).is_err(), "{pairs:?}");
+            let head = head(&Method::POST, "/v1/statement", &headers);
+            assert!(Trino.ask(&Whole { head, body: b"select 1", near: "" }, &Nobodys).is_err(), "{pairs:?}");
         }
     }
 
@@ -303,8 +361,7 @@ mod tests {
             (Login::Token(Secret::new("t0ken".to_owned())), Some("Bearer t0ken")),
             (Login::Password(Secret::new("pass".to_owned())), Some("Basic ZGJ0OnBhc3M=")),
         ] {
-            let mut headers = client.clone();
-            Trino.authorize(&mut headers, &login, "dbt").unwrap();
+            let headers = authorized(&client, &login).unwrap();
             assert_eq!(headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap()), expected);
             assert!(headers.get(AUTHORIZATION).unwrap().is_sensitive());
             let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
@@ -313,7 +370,15 @@ mod tests {
             assert_eq!(headers.get("x-trino-user").unwrap(), "dbt");
         }
         let broken = Login::Token(Secret::new("a\r\nb".to_owned()));
-        assert!(Trino.authorize(&mut client.clone(), &broken, "dbt").is_err());
+        assert!(authorized(&client, &broken).is_err());
+    }
+
+    /// The headers of a request that is sent with a login.
+    fn authorized(client: &HeaderMap, login: &Login) -> Result<HeaderMap, Unusable> {
+        let mut request = Outgoing { method: Method::POST, target: "/v1/statement".to_owned(), headers: client.clone(), body: None };
+        let authority = "trino.example.com";
+        let access = Access { login, role: "dbt", authority, secrets: &[], owner: "0", now: std::time::SystemTime::UNIX_EPOCH };
+        Trino.authorize(&mut request, &access).map(|()| request.headers)
     }
 
     #[test]
@@ -329,7 +394,7 @@ mod tests {
             Login::ClientCertificate { chain: Vec::new(), key: Secret::new(rustls::pki_types::PrivatePkcs8KeyDer::from(vec![0]).into()) };
         let snowflake = Login::Snowflake { authenticator: Authenticator::Oauth, token: secret() };
         for login in [Login::Token(secret()), Login::Password(secret()), certificate, Login::AwsCredentials(keys), snowflake] {
-            let is_taken = Trino.authorize(&mut HeaderMap::new(), &login, "dbt").is_ok();
+            let is_taken = authorized(&HeaderMap::new(), &login).is_ok();
             assert_eq!(is_taken, TRINO.logins.contains(&login.kind()), "{login:?}");
         }
     }
@@ -344,7 +409,7 @@ mod tests {
             found[2] = value(state);
             found[3] = Found::Elements(rows);
             found[5] = error.map_or(Found::Absent, value);
-            let progress = Trino.progress(&Reply { status: StatusCode::OK, is_whole: true, found: &found });
+            let progress = super::progress(&Reply { status: StatusCode::OK, is_whole: true, found: &found });
             (progress.rows, progress.end)
         };
         assert_eq!(reply("q", Some("u"), "QUEUED", 0, None), (0, None));
@@ -356,9 +421,18 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_failed_query_with_our_message() {
-        let told = Told { message: "no \"way\"", sqlstate: "42501", status: 403, is_denial: true };
+        let headers = HeaderMap::new();
+        let told = Told {
+            head: head(&Method::POST, "/v1/statement", &headers),
+            body: b"drop table t",
+            message: "no \"way\"",
+            reason: Reason::PolicyDenied,
+            sqlstate: "42501",
+            status: 403,
+            is_denial: true,
+        };
         let refusal = Trino.refusal(&told);
-        let body: serde_json::Value = serde_json::from_str(&refusal.body).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
         assert_eq!((refusal.status, &body["error"]["message"]), (200, &"no \"way\"".into()));
         assert_eq!((&body["error"]["errorName"], &body["error"]["errorType"]), (&"PERMISSION_DENIED".into(), &"USER_ERROR".into()));
     }

@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod psql;
+pub(crate) mod script;
 pub(crate) mod splitter;
 pub(crate) mod warehouse;
 pub(crate) mod wire;

@@ -1,98 +1,22 @@
 //! The HTTP door in front of a server that answers as it is told to: what no real Trino does on demand.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use tokio::net::TcpStream;
 use tollhouse::dev::CLIENT_AUDIENCE;
 
 use crate::support::proxy::{ALLOW_ALL, Proxy};
+use crate::support::script::{Request, Script, ask_text as ask, reply, reply_with, request};
 use crate::support::warehouse::warehouse;
 use crate::support::within;
 
-/// A server that answers each request by its first line, and remembers what it was sent.
-struct Script {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Script {
-    async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, seen) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = socket.accept().await {
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                tokio::spawn(async move {
-                    let Some(request) = read_request(&mut stream).await else { return };
-                    let answer = answer(request.lines().next().unwrap_or_default());
-                    log.lock().unwrap().push(request);
-                    let _gone = stream.write_all(answer.as_bytes()).await;
-                });
-            }
-        });
-        Self { address, seen }
-    }
-
-    fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    /// A sidecar in front of it, with the workload's own token as the credential.
-    async fn sidecar(&self, policy: &str, change: impl FnOnce(&mut Value)) -> Proxy {
-        let port = self.address.port();
-        Proxy::with(policy, |config| {
-            config["targets"][0]["kind"] = json!("trino");
-            config["targets"][0]["port"] = json!(port);
-            config["targets"][0]["tls"] = json!({ "mode": "disable" });
-            config["targets"][0]["credential"] = json!([{ "kind": "token_as_password" }]);
-            change(config);
-        })
-        .await
-    }
-}
-
-/// One request, head and body as they came.
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut request = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&request).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return Some(text);
-            }
-        }
-        if stream.read_buf(&mut request).await.ok()? == 0 {
-            return None;
-        }
-    }
-}
-
-fn reply(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nSet-Cookie: secret=1\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// What a client gets for raw bytes.
-async fn ask(proxy: &Proxy, request: &str) -> String {
-    let mut stream = within(TcpStream::connect(proxy.address)).await.unwrap();
-    within(stream.write_all(request.as_bytes())).await.unwrap();
-    let mut answer = Vec::new();
-    let _cut_off = within(stream.read_to_end(&mut answer)).await;
-    String::from_utf8(answer).unwrap()
-}
-
 fn post(proxy: &Proxy, sql: &str, headers: &str) -> String {
-    let (host, length) = (proxy.address, sql.len());
-    format!(
-        "POST /v1/statement HTTP/1.1\r\nHost: {host}\r\nX-Trino-Catalog: demo\r\nX-Trino-Schema: public\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{sql}"
-    )
+    request(proxy, "POST /v1/statement", &format!("X-Trino-Catalog: demo\r\nX-Trino-Schema: public\r\n{headers}"), sql)
 }
 
 fn get(proxy: &Proxy, path: &str, headers: &str) -> String {
@@ -102,14 +26,14 @@ fn get(proxy: &Proxy, path: &str, headers: &str) -> String {
 const BEGUN: &str = r#"{"id":"q1","nextUri":"http://coordinator.example:8080/v1/statement/executing/q1/s/1","stats":{"state":"QUEUED"}}"#;
 const ENDED: &str = r#"{"id":"q1","data":[[1],[2]],"stats":{"state":"FINISHED"}}"#;
 
-fn script(line: &str) -> String {
-    reply(if line.starts_with("POST") { BEGUN } else { ENDED })
+fn script(request: &Request) -> Vec<u8> {
+    reply(if request.line().starts_with("POST") { BEGUN } else { ENDED })
 }
 
 #[tokio::test]
 async fn a_statement_passes_with_the_login_in_it_and_its_results_lead_back_here() {
     let server = Script::start(script).await;
-    let proxy = server.sidecar("sql: [{ actions: [select], tables: [demo.public.t] }]", |_| {}).await;
+    let proxy = server.sidecar("trino", "sql: [{ actions: [select], tables: [demo.public.t] }]", |_| {}).await;
     let begun = ask(&proxy, &post(&proxy, "select a from t", "Authorization: Basic cGxhY2Vob2xkZXI=\r\nX-Trino-User: root\r\n")).await;
     let next = format!("http://{}/v1/statement/executing/q1/s/1", proxy.address);
     assert!(begun.contains(&format!(r#""nextUri":"{next}""#)), "{begun}");
@@ -119,7 +43,7 @@ async fn a_statement_passes_with_the_login_in_it_and_its_results_lead_back_here(
 
     let seen = server.seen();
     assert_eq!(seen.len(), 2);
-    for request in &seen {
+    for request in seen.iter().map(Request::text) {
         assert!(request.contains("authorization: Bearer ey") && request.contains("x-trino-user: dbt_runner"), "{request}");
         assert!(!request.contains("placeholder") && !request.contains("cGxhY2Vob2xkZXI") && !request.contains("root"), "{request}");
     }
@@ -132,7 +56,7 @@ async fn a_statement_passes_with_the_login_in_it_and_its_results_lead_back_here(
 #[tokio::test]
 async fn a_denied_statement_reaches_nobody_and_is_told_as_trino_would() {
     let server = Script::start(script).await;
-    let proxy = server.sidecar("sql: [{ actions: [select], tables: [demo.public.t] }]", |_| {}).await;
+    let proxy = server.sidecar("trino", "sql: [{ actions: [select], tables: [demo.public.t] }]", |_| {}).await;
     for (sql, headers, reason) in [
         ("select a from finance.salaries", "", "policy-denied"),
         ("select a from t; drop table t", "", "policy-denied"),
@@ -157,16 +81,16 @@ async fn a_denied_statement_reaches_nobody_and_is_told_as_trino_would() {
         let told = ask(&proxy, &request).await;
         assert!(told.contains(&format!("[reason {reason}")), "{request}: {told}");
     }
-    assert_eq!(server.seen(), Vec::<String>::new());
+    assert_eq!(server.seen(), []);
 }
 
 #[tokio::test]
 async fn a_statement_over_the_limit_is_refused_unread() {
     let server = Script::start(script).await;
-    let proxy = server.sidecar(ALLOW_ALL, |config| config["limits"]["statement_size"] = json!("1KiB")).await;
+    let proxy = server.sidecar("trino", ALLOW_ALL, |config| config["limits"]["statement_size"] = json!("1KiB")).await;
     let told = ask(&proxy, &post(&proxy, &format!("select '{}'", "x".repeat(2000)), "")).await;
     assert!(told.contains("[reason message-too-large"), "{told}");
-    assert_eq!(server.seen(), Vec::<String>::new());
+    assert_eq!(server.seen(), []);
 }
 
 #[tokio::test]
@@ -180,7 +104,7 @@ spec:
   egress: [{ toPorts: [{ rules: { sql: [{}] } }] }]
 ";
     let proxy = server
-        .sidecar(policy, |config| {
+        .sidecar("trino", policy, |config| {
             let warehouse = warehouse();
             let clients = json!({
                 "kind": "oidc", "name": "clients", "issuer": warehouse.stand.provider().url(), "audience": CLIENT_AUDIENCE,
@@ -206,22 +130,79 @@ spec:
 }
 
 #[tokio::test]
+async fn a_login_that_the_warehouse_has_just_stopped_taking_is_replaced_once_and_the_statement_runs_once() {
+    let first = AtomicBool::new(true);
+    let server =
+        Script::start(
+            move |_| {
+                if first.swap(false, Ordering::Relaxed) { reply_with("401 Unauthorized", "", b"expired") } else { reply(ENDED) }
+            },
+        )
+        .await;
+    let proxy = server.sidecar("trino", ALLOW_ALL, |_| {}).await;
+    let heard = ask(&proxy, &post(&proxy, "select 1", "")).await;
+    assert!(heard.contains("FINISHED"), "{heard}");
+    let seen = server.seen();
+    assert_eq!((seen.len(), &seen[0].body, &seen[1].body), (2, &b"select 1".to_vec(), &b"select 1".to_vec()));
+    let execution = proxy.stop().await.execution("select 1");
+    assert_eq!((execution.status.as_str(), execution.rows), ("completed", Some(2)));
+}
+
+#[tokio::test]
+async fn a_client_may_speak_http_2_and_compress_its_statement() {
+    let server = Script::start(script).await;
+    let proxy = server.sidecar("trino", "sql: [{ actions: [select], tables: [demo.public.t] }]", |_| {}).await;
+    let stream = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    for (sql, told) in [("select a from t", "nextUri"), ("select a from finance.t", "[reason policy-denied")] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(sql.as_bytes()).unwrap();
+        let request = hyper::Request::post(format!("http://{}/v1/statement", proxy.address))
+            .header("content-encoding", "gzip")
+            .header("x-trino-catalog", "demo")
+            .header("x-trino-schema", "public")
+            .body(Full::new(Bytes::from(encoder.finish().unwrap())))
+            .unwrap();
+        let body = within(client.send_request(request)).await.unwrap().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(told), "{sql}: {body:?}");
+    }
+    let seen = server.seen();
+    assert_eq!((seen.len(), seen[0].body.as_slice()), (1, &b"select a from t"[..]));
+    assert!(!seen[0].head.to_ascii_lowercase().contains("content-encoding"), "{}", seen[0].head);
+}
+
+#[tokio::test]
+async fn what_still_runs_at_the_warehouse_when_the_program_ends_is_cancelled_there() {
+    let server = Script::start(script).await;
+    let proxy = server.sidecar("trino", ALLOW_ALL, |config| config["shutdown"]["deadline"] = json!("1s")).await;
+    assert!(ask(&proxy, &post(&proxy, "select 1", "")).await.contains("q1"));
+    let execution = proxy.stop().await.execution("select 1");
+    assert_eq!((execution.status.as_str(), execution.query_id.as_deref()), ("cancelled", Some("q1")));
+    let seen = server.seen();
+    let cancel = seen.last().unwrap();
+    assert!(cancel.line().starts_with("DELETE /v1/query/q1 ") && cancel.head.contains("authorization: Bearer ey"), "{}", cancel.head);
+}
+
+#[tokio::test]
 async fn a_reply_that_cannot_be_read_to_its_end_is_no_success() {
-    let cut = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{}", &BEGUN[..20]);
+    let json = "Content-Type: application/json\r\n";
+    let whole = reply(BEGUN);
     for (answer, told, status) in [
-        (cut, None, "abandoned"),
-        (reply(BEGUN).replace("Set-Cookie: secret=1", "Content-Encoding: gzip"), Some("target-protocol"), "abandoned"),
-        (reply(BEGUN).replace("200 OK", "401 Unauthorized"), Some("target-login"), "abandoned"),
-        (reply("{}").replace("200 OK", "503 Unavailable"), None, "failed"),
-        (String::new(), Some("target-closed"), "abandoned"),
-        (reply(BEGUN), None, "abandoned"),
+        (whole[..whole.len() - 60].to_vec(), None, "failed"),
+        (reply_with("200 OK", &format!("{json}Content-Encoding: gzip\r\n"), BEGUN.as_bytes()), Some("target-protocol"), "abandoned"),
+        (reply_with("401 Unauthorized", json, b"{}"), Some("target-login"), "abandoned"),
+        (reply_with("503 Unavailable", json, b"{}"), None, "failed"),
+        (Vec::new(), Some("target-closed"), "abandoned"),
+        (reply(BEGUN), None, "cancelled"),
     ] {
+        let answer_text = String::from_utf8_lossy(&answer).into_owned();
         let scripted = answer.clone();
         let server = Script::start(move |_| scripted.clone()).await;
-        let proxy = server.sidecar(ALLOW_ALL, |_| {}).await;
+        let proxy = server.sidecar("trino", ALLOW_ALL, |_| {}).await;
         let heard = ask(&proxy, &post(&proxy, "select 1", "")).await;
-        assert!(told.is_none_or(|reason| heard.contains(&format!("[reason {reason}"))), "{answer}: {heard}");
+        assert!(told.is_none_or(|reason| heard.contains(&format!("[reason {reason}"))), "{answer_text}: {heard}");
         let execution = proxy.stop().await.execution("select 1");
-        assert_eq!(execution.status, status, "{answer}");
+        assert_eq!(execution.status, status, "{answer_text}");
     }
 }

@@ -245,6 +245,8 @@ pub(in crate::audit) struct OutcomeFields<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out_of_band: Option<&'static str>,
     duration_us: u64,
 }
 
@@ -259,6 +261,7 @@ impl<'a> OutcomeFields<'a> {
             sqlstate: outcome.sqlstate.as_deref().filter(|code| code.len() == 5 && code.bytes().all(|b| b.is_ascii_alphanumeric())),
             error: outcome.error.as_deref().filter(|name| is_plain(name)),
             query_id: outcome.query_id.as_deref().filter(|id| is_plain(id)),
+            out_of_band: outcome.out_of_band,
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         }
     }

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Rig, settings};
 use crate::dev::{Stand, write_certificates};
 use crate::tls::stream::Stream;
-use crate::tls::{Acceptor, Client, ClientSettings, Demands, Mode, ServerSettings, TlsError, Trust};
+use crate::tls::{Acceptor, Alpn, Client, ClientSettings, Demands, Mode, ServerSettings, TlsError, Trust};
 
 #[tokio::test]
 async fn every_file_is_for_its_owner_alone_and_ready_comes_last() {
@@ -97,15 +97,15 @@ async fn a_server_that_is_offered_a_protocol_has_to_choose_it() {
     let directory = tempfile::tempdir().unwrap();
     write_certificates(&settings(&directory)).unwrap();
     let root = directory.path();
-    let speaking = Client::speaking(&client(root), Some(b"postgresql"), Trust::Development).unwrap();
-    let acceptor = |protocol| {
-        let demands = Demands { client_ca: None, protocol };
+    let speaking = Client::speaking(&client(root), Alpn::Demanded(b"postgresql"), Trust::Development).unwrap();
+    let acceptor = |protocols: &'static [&'static [u8]]| {
+        let demands = Demands { client_ca: None, protocols };
         Acceptor::demanding(&server(root), demands, Trust::Development).unwrap()
     };
-    let stream = talk(&acceptor(Some(b"postgresql")), &speaking, "localhost").await.unwrap();
+    let stream = talk(&acceptor(&[b"postgresql"]), &speaking, "localhost").await.unwrap();
     assert_eq!(stream.protocol(), Some(&b"postgresql"[..]));
-    assert!(matches!(talk(&acceptor(None), &speaking, "localhost").await, Err(TlsError::Protocol)));
-    assert!(matches!(talk(&acceptor(Some(b"other")), &speaking, "localhost").await, Err(TlsError::Handshake(_))));
+    assert!(matches!(talk(&acceptor(&[]), &speaking, "localhost").await, Err(TlsError::Protocol)));
+    assert!(matches!(talk(&acceptor(&[b"other"]), &speaking, "localhost").await, Err(TlsError::Handshake(_))));
 }
 
 #[tokio::test]

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, HeaderMap};
-
 use crate::audit::ClientFacts;
 use crate::credential::cache::{Cache, Lease};
 use crate::credential::clients::Clients;
 use crate::fault::{Fault, Reason};
-use crate::identity::client::{TOKEN_BYTES_MAX, Verifier};
+use crate::identity::client::{Shown, TOKEN_BYTES_MAX, Verifier};
 use crate::listener::{Authentication, Credentials};
 use crate::secret::Secret;
 
@@ -80,65 +76,42 @@ impl Entry {
         }
     }
 
-    /// What a request is sent on with, and for whom. Cancel safe.
+    /// What a request is sent on with, and for whom: for the workload, or for whoever shows this token. Cancel safe.
     ///
     /// # Errors
     /// Why the client's token is not taken, or why there is no credential.
-    pub(super) async fn lease(&self, headers: &HeaderMap) -> Result<Lease, Fault> {
+    pub(super) async fn lease(&self, shown: Option<Secret<String>>) -> Result<Lease, Fault> {
         match self {
             Self::Workload { credentials, .. } => Ok(credentials.get().await?),
             Self::Client { verifier, credentials } => {
-                let token = token(headers).ok_or_else(|| Fault::new(Reason::ClientAuthentication).about("a token is needed"))?;
-                let shown = verifier.verify(token).await;
-                let shown = shown.map_err(|error| Fault::new(error.reason).about("the token that the client shows").because(error))?;
+                let shown = verify(verifier, shown).await?;
                 let lease = credentials.cache(&shown).get().await?;
-                // Who has shown a token is who that very token says, whenever the credential was exchanged.
-                Ok(Lease { principal: Arc::clone(&shown.proof.principal), ..lease })
+                Ok(of_shown(&shown, lease))
+            }
+        }
+    }
+
+    /// Another in place of one that the warehouse has just refused, if there can be one ([`Cache::replace`]). Cancel safe.
+    pub(super) async fn replace(&self, refused: &Lease, shown: Option<Secret<String>>) -> Option<Lease> {
+        match self {
+            Self::Workload { credentials, .. } => credentials.replace(refused).await,
+            Self::Client { verifier, credentials } => {
+                let shown = verify(verifier, shown).await.ok()?;
+                let lease = credentials.cache(&shown).replace(refused).await?;
+                Some(of_shown(&shown, lease))
             }
         }
     }
 }
 
-/// The token that a client shows: as a bearer token (RFC 6750), or as the password (RFC 7617) where its library has no other place.
-fn token(headers: &HeaderMap) -> Option<Secret<String>> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-    let token = if scheme.eq_ignore_ascii_case("bearer") {
-        Secret::new(rest.trim().to_owned())
-    } else if scheme.eq_ignore_ascii_case("basic") {
-        let decoded = Secret::new(String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?);
-        Secret::new(decoded.expose().split_once(':')?.1.to_owned())
-    } else {
-        return None;
-    };
-    (1..=TOKEN_BYTES_MAX).contains(&token.expose().len()).then_some(token)
+async fn verify(verifier: &Verifier, token: Option<Secret<String>>) -> Result<Shown, Fault> {
+    let token = token.filter(|token| (1..=TOKEN_BYTES_MAX).contains(&token.expose().len()));
+    let token = token.ok_or_else(|| Fault::new(Reason::ClientAuthentication).about("a token is needed"))?;
+    let shown = verifier.verify(token).await;
+    shown.map_err(|error| Fault::new(error.reason).about("the token that the client shows").because(error))
 }
 
-#[cfg(test)]
-mod tests {
-    use hyper::header::{HeaderMap, HeaderValue};
-
-    use super::token;
-
-    #[test]
-    fn a_token_is_read_as_bearer_or_as_the_password() {
-        for (value, expected) in [
-            ("Bearer abc.def", Some("abc.def")),
-            ("bearer abc.def", Some("abc.def")),
-            ("Basic dXNlcjphYmMuZGVm", Some("abc.def")),
-            ("Basic dXNlcg==", None),
-            ("Basic !", None),
-            ("Bearer ", None),
-            ("Digest abc", None),
-            ("abc", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("authorization", HeaderValue::from_str(value).unwrap());
-            assert_eq!(token(&headers).map(|token| token.expose().clone()).as_deref(), expected, "{value}");
-            headers.append("authorization", HeaderValue::from_static("Bearer other"));
-            assert!(token(&headers).is_none(), "which of two counts is not for us to say");
-        }
-        assert!(token(&HeaderMap::new()).is_none());
-    }
+/// Who has shown a token is who that very token says, whenever the credential was exchanged.
+fn of_shown(shown: &Shown, lease: Lease) -> Lease {
+    Lease { principal: Arc::clone(&shown.proof.principal), ..lease }
 }

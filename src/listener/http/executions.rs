@@ -7,15 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use tokio::sync::Notify;
 
 use super::session::Connection;
 use crate::audit::{Outcome, Status};
+use crate::credential::cache::Lease;
 use crate::fault::Reason;
 use crate::gate::Permit;
 use crate::identity::Principal;
 use crate::identity::actor::Actor;
-use crate::warehouse::http::{End, Progress};
+use crate::warehouse::http::{End, Handle, Progress};
 
 /// Ended executions whose last reply a client may still ask for again.
 const ENDED_MAX: usize = 1024;
@@ -48,6 +50,13 @@ impl Owner {
     pub(super) fn of(principal: &Principal) -> Self {
         Self { issuer: principal.issuer.clone(), subject: principal.subject.clone(), actors: principal.actors.clone() }
     }
+
+    /// Tells it from others in names that clients choose: 16 hexadecimal digits of a digest.
+    pub(super) fn tag(&self) -> String {
+        let whole = format!("{:?}", (&self.issuer, &self.subject, &self.actors));
+        let digest = digest::digest(&digest::SHA256, whole.as_bytes());
+        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// An execution that begins.
@@ -58,24 +67,51 @@ pub(super) struct Beginning {
     pub(super) owner: Owner,
     /// The connection that it is asked for on.
     pub(super) connection: Weak<Connection>,
+    /// Names that the client has chosen for it.
+    pub(super) names: Vec<String>,
+    /// The session that it is part of, by its name.
+    pub(super) session: Option<String>,
+    /// What it is sent with.
+    pub(super) lease: Lease,
 }
 
 /// One execution.
 pub(super) struct Execution {
     owner: Owner,
     connection: Weak<Connection>,
+    session: Option<String>,
+    lease: Lease,
     state: Mutex<State>,
 }
 
 struct State {
     /// Gone when it has ended.
     permit: Option<Permit>,
+    /// The names that it is known by.
+    names: Vec<String>,
+    /// Whether a reply has said that it was begun. Before that the names are only what the client has said.
+    is_begun: bool,
     /// The warehouse's name for it.
     id: Option<String>,
     rows: u64,
     changed: Option<u64>,
     reply_bytes: u64,
+    out_of_band: Option<&'static str>,
     touched: Instant,
+}
+
+/// What runs at the end, to be cancelled.
+pub(super) struct Running {
+    /// The warehouse's name for it.
+    pub(super) id: String,
+    /// The session that it is part of.
+    pub(super) session: Option<String>,
+    /// Who began it.
+    pub(super) owner: Owner,
+    /// What it was sent with.
+    pub(super) lease: Lease,
+    /// It itself.
+    pub(super) execution: Arc<Execution>,
 }
 
 impl Executions {
@@ -89,37 +125,89 @@ impl Executions {
         forget(&mut self.lock());
     }
 
-    /// The execution of that name, if it is the principal's.
+    /// The execution of that name, if it is the principal's. One that no reply has confirmed can only be ended.
     ///
     /// # Errors
     /// `HandleUnknown`, `HandleForeign`.
-    pub(super) fn find(&self, id: &str, asks: &Owner) -> Result<Arc<Execution>, Reason> {
-        let execution = self.lock().get(id).cloned().ok_or(Reason::HandleUnknown)?;
+    pub(super) fn find(&self, handle: &Handle, asks: &Owner) -> Result<Arc<Execution>, Reason> {
+        let execution = self.lock().get(&handle.id).cloned().ok_or(Reason::HandleUnknown)?;
         if execution.owner != *asks {
             return Err(Reason::HandleForeign);
         }
-        execution.state().touched = Instant::now();
+        let mut state = execution.state();
+        if !state.is_begun && !handle.ends {
+            return Err(Reason::HandleUnknown);
+        }
+        state.touched = Instant::now();
+        drop(state);
         Ok(execution)
     }
 
-    /// Notes the first reply to a statement.
-    pub(super) fn begin(&self, beginning: Beginning, progress: &Progress, reply_bytes: u64) {
-        let Beginning { permit, owner, connection } = beginning;
-        let state =
-            State { permit: Some(permit), id: progress.id.clone(), rows: 0, changed: None, reply_bytes: 0, touched: Instant::now() };
-        let execution = Arc::new(Execution { owner, connection, state: Mutex::new(state) });
-        execution.proceed(progress, reply_bytes);
-        if let Some(id) = &progress.id {
-            self.lock().insert(id.clone(), Arc::clone(&execution));
+    /// Begins one, before anything of it is sent. Cancel safe: dropped, it is recorded as abandoned.
+    ///
+    /// # Errors
+    /// `HandleForeign`: a name that the client has chosen is that of somebody else's execution.
+    pub(super) fn begin(&self, beginning: Beginning) -> Result<Arc<Execution>, Reason> {
+        let Beginning { permit, owner, connection, names, session, lease } = beginning;
+        let mut known = self.lock();
+        if names.iter().filter_map(|name| known.get(name)).any(|before| before.owner != owner) {
+            return Err(Reason::HandleForeign);
         }
-        // Without a name and without an end nobody can ask again: dropped here, it is recorded as abandoned.
+        let state = State {
+            permit: Some(permit),
+            names: names.clone(),
+            is_begun: false,
+            id: None,
+            rows: 0,
+            changed: None,
+            reply_bytes: 0,
+            out_of_band: None,
+            touched: Instant::now(),
+        };
+        let execution = Arc::new(Execution { owner, connection, session, lease, state: Mutex::new(state) });
+        for name in names {
+            // A client that repeats a request goes on with what it began.
+            known.entry(name).or_insert_with(|| Arc::clone(&execution));
+        }
+        Ok(execution)
+    }
+
+    /// Notes a reply.
+    pub(super) fn proceed(&self, execution: &Arc<Execution>, progress: &Progress, reply_bytes: u64) {
+        execution.proceed(progress, reply_bytes);
+        let mut known = self.lock();
+        let mut state = execution.state();
+        if let Some(id) = &progress.id
+            && known.get(id).is_none_or(|before| before.owner == execution.owner)
+            && !state.names.contains(id)
+        {
+            state.names.push(id.clone());
+            known.insert(id.clone(), Arc::clone(execution));
+        }
+        // What never began has no name, and what has none and has not ended nobody can ask for again: dropped, it is abandoned.
+        if !state.is_begun {
+            for name in state.names.drain(..) {
+                if known.get(&name).is_some_and(|named| Arc::ptr_eq(named, execution)) {
+                    known.remove(&name);
+                }
+            }
+        }
+        drop((state, known));
         self.ended.notify_waiters();
     }
 
-    /// Notes a further reply.
-    pub(super) fn proceed(&self, execution: &Execution, progress: &Progress, reply_bytes: u64) {
-        execution.proceed(progress, reply_bytes);
-        self.ended.notify_waiters();
+    /// Those that run and that the warehouse has named.
+    pub(super) fn running(&self) -> Vec<Running> {
+        let mut running: Vec<Running> = Vec::new();
+        for execution in self.lock().values() {
+            let state = execution.state();
+            let (Some(_), Some(id)) = (&state.permit, &state.id) else { continue };
+            if running.iter().all(|other| other.id != *id) {
+                let (session, owner, lease) = (execution.session.clone(), execution.owner.clone(), execution.lease.clone());
+                running.push(Running { id: id.clone(), session, owner, lease, execution: Arc::clone(execution) });
+            }
+        }
+        running
     }
 
     /// Waits until none runs.
@@ -167,14 +255,17 @@ impl Execution {
     fn proceed(&self, progress: &Progress, reply_bytes: u64) {
         let mut state = self.state();
         state.touched = Instant::now();
+        state.is_begun |= progress.id.is_some() || matches!(progress.end, Some(End::Completed));
+        state.id = progress.id.clone().or(state.id.take());
+        state.out_of_band = progress.out_of_band.or(state.out_of_band);
         state.rows += progress.rows;
         state.changed = progress.changed.or(state.changed);
         state.reply_bytes += reply_bytes;
         let Some(end) = &progress.end else { return };
         let rows = Some(state.changed.unwrap_or(state.rows));
-        let reply_bytes = state.reply_bytes;
         if let Some(permit) = state.permit.take() {
-            permit.finish(outcome(end, rows, reply_bytes, state.id.clone()));
+            let (reply_bytes, query_id, out_of_band) = (state.reply_bytes, state.id.clone(), state.out_of_band);
+            permit.finish(Outcome { rows, reply_bytes, query_id, out_of_band, ..outcome(end) });
         }
     }
 
@@ -188,18 +279,35 @@ impl Drop for Execution {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(permit) = state.permit.take() {
-            let (rows, query_id) = (Some(state.rows), state.id.take());
-            permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, ..Outcome::new(Status::Abandoned) });
+            let (rows, query_id, out_of_band) = (Some(state.rows), state.id.take(), state.out_of_band);
+            permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, out_of_band, ..Outcome::new(Status::Abandoned) });
         }
     }
 }
 
 /// The outcome that an end is.
-pub(super) fn outcome(end: &End, rows: Option<u64>, reply_bytes: u64, query_id: Option<String>) -> Outcome {
+pub(super) fn outcome(end: &End) -> Outcome {
     let (status, error) = match end {
         End::Completed => (Status::Completed, None),
         End::Failed(error) => (Status::Failed, error.clone()),
         End::Cancelled => (Status::Cancelled, None),
     };
-    Outcome { rows, reply_bytes, error, query_id, ..Outcome::new(status) }
+    Outcome { error, ..Outcome::new(status) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::Owner;
+
+    /// Somebody of that name.
+    pub(in crate::listener::http) fn owner(subject: &str) -> Owner {
+        Owner { issuer: "https://issuer.example".to_owned(), subject: subject.to_owned(), actors: Vec::new() }
+    }
+
+    #[test]
+    fn the_tag_of_an_owner_is_the_same_at_all_times_and_another_for_another() {
+        assert_eq!(owner("ada").tag(), owner("ada").tag());
+        assert_ne!(owner("ada").tag(), owner("bob").tag());
+        assert_eq!(owner("ada").tag().len(), 16);
+    }
 }

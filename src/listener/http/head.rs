@@ -1,17 +1,22 @@
 //! The head of a request: what is refused for its form, what is not passed on, and its body where that must be seen.
 
+use std::io::Read;
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::Request;
+use hyper::Version;
 use hyper::body::Body;
 use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 
 use crate::fault::{Fault, Reason};
+use crate::warehouse::http::Head;
 
 /// What belongs to one connection and not to the message (RFC 9110, section 7.6.1), and the lengths, which are made anew.
 const HOP_BY_HOP: &[HeaderName] =
@@ -22,14 +27,21 @@ const HOP_BY_HOP: &[HeaderName] =
 ///
 /// # Errors
 /// `RequestMalformed`.
-pub(super) fn check<B>(request: &Request<B>, target: &str) -> Result<(), Fault> {
+pub(super) fn check(request: &Parts, target: &str) -> Result<(), Fault> {
     let malformed = |what: &str| Err(Fault::new(Reason::RequestMalformed).about(what));
-    if request.uri().authority().is_some() || !request.uri().path().starts_with('/') {
+    if !request.uri.path().starts_with('/') {
         return malformed("the request's target must be a path");
     }
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return malformed("exactly one Host header is needed") };
-    let Ok(host) = host.to_str() else { return malformed("the Host header is not ASCII") };
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let (host, further) = (hosts.next().map(HeaderValue::to_str), hosts.next());
+    let host = match (request.version, request.uri.authority(), host, further) {
+        // `:authority` takes the place of Host (RFC 9113, section 8.3.1).
+        (Version::HTTP_2, Some(authority), None, None) => authority.as_str(),
+        (Version::HTTP_2, Some(authority), Some(Ok(host)), None) if authority.as_str() == host => host,
+        (_, None, Some(Ok(host)), None) => host,
+        (_, None, _, _) => return malformed("exactly one Host header is needed, in ASCII"),
+        (_, Some(_), _, _) => return malformed("the request's target must be a path"),
+    };
     let name = name_of(host);
     let is_here = name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(target);
     if is_here { Ok(()) } else { malformed("the Host header names neither this machine nor the warehouse") }
@@ -43,9 +55,15 @@ fn name_of(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
+/// The head as the warehouse looks at it.
+pub(super) fn of(request: &Parts) -> Head<'_> {
+    Head { method: &request.method, path: request.uri.path(), query: request.uri.query(), headers: &request.headers }
+}
+
 /// Where the client reached us, for addresses that are to lead back here.
-pub(super) fn base<B>(request: &Request<B>, is_encrypted: bool) -> String {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+pub(super) fn base(request: &Parts, is_encrypted: bool) -> String {
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(request.uri.authority().map(Authority::as_str)).unwrap_or("localhost");
     format!("{}://{host}", if is_encrypted { "https" } else { "http" })
 }
 
@@ -90,41 +108,90 @@ pub(super) fn fields(headers: &HeaderMap) -> Vec<(&str, &str)> {
     headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()
 }
 
-/// The whole body of a request.
+/// The whole body of a request, uncompressed.
 ///
 /// # Errors
-/// `MessageTooLarge` over `limit` bytes; `RequestMalformed` where it is encoded or ends early.
+/// `MessageTooLarge` over `limit` bytes, compressed or not; `RequestMalformed` where it ends early, or is compressed in a way that is
+/// not known here or not in order.
 pub(super) async fn whole<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Fault>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Fault::new(Reason::RequestMalformed).about("the body of a statement must not be compressed here"));
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Fault::new(Reason::MessageTooLarge).about("limits.statement_size")),
+        Err(error) => return Err(Fault::new(Reason::RequestMalformed).about("the body ended early").because(error)),
+    };
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    match (encodings.next().map(HeaderValue::as_bytes), encodings.next()) {
+        (None | Some(b"identity"), None) => Ok(body),
+        (Some(b"gzip" | b"x-gzip"), None) => inflated(GzDecoder::new(&*body), limit).await,
+        // RFC 9110, section 8.4.1.2: the zlib format, whatever the name says.
+        (Some(b"deflate"), None) => inflated(ZlibDecoder::new(&*body), limit).await,
+        _ => Err(Fault::new(Reason::RequestMalformed).about("the body of a statement may be compressed with gzip or deflate alone")),
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Fault::new(Reason::MessageTooLarge).about("limits.statement_size")),
-        Err(error) => Err(Fault::new(Reason::RequestMalformed).about("the body ended early").because(error)),
+}
+
+/// Bytes that are decompressed before other tasks have their turn.
+const INFLATED_AT_ONCE: u64 = 256 * 1024;
+
+/// What a decoder gives, of which nothing may be left over: what the warehouse would read behind it has not been judged.
+async fn inflated<'a, D: Read + IntoCompressed<'a>>(mut decoder: D, limit: usize) -> Result<Bytes, Fault> {
+    let mut plain = Vec::new();
+    loop {
+        let read = (&mut decoder).take(INFLATED_AT_ONCE).read_to_end(&mut plain);
+        let read = read.map_err(|error| Fault::new(Reason::RequestMalformed).about("the compressed body").because(error))?;
+        if plain.len() > limit {
+            return Err(Fault::new(Reason::MessageTooLarge).about("limits.statement_size"));
+        }
+        if read == 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    if decoder.into_compressed().is_empty() {
+        return Ok(Bytes::from(plain));
+    }
+    Err(Fault::new(Reason::RequestMalformed).about("bytes behind the end of the compressed body"))
+}
+
+/// A decoder that gives back what it has not taken.
+trait IntoCompressed<'a> {
+    fn into_compressed(self) -> &'a [u8];
+}
+
+impl<'a> IntoCompressed<'a> for GzDecoder<&'a [u8]> {
+    fn into_compressed(self) -> &'a [u8] {
+        self.into_inner()
+    }
+}
+
+impl<'a> IntoCompressed<'a> for ZlibDecoder<&'a [u8]> {
+    fn into_compressed(self) -> &'a [u8] {
+        self.into_inner()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use bytes::Bytes;
     use http_body_util::Full;
-    use hyper::Request;
+    use hyper::Version;
     use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+    use hyper::http::request::Parts;
 
     use super::{base, check, strip, strip_reply, whole};
     use crate::fault::Reason;
 
-    fn request(target: &str, hosts: &[&str]) -> Request<()> {
-        let mut request = Request::builder().uri(target).body(()).unwrap();
+    fn request(target: &str, hosts: &[&str]) -> Parts {
+        let mut request = hyper::Request::builder().uri(target).body(()).unwrap();
         for host in hosts {
             request.headers_mut().append("host", HeaderValue::from_str(host).unwrap());
         }
-        request
+        request.into_parts().0
     }
 
     #[test]
@@ -142,6 +209,18 @@ mod tests {
         ] {
             assert_eq!(check(&request(target, hosts), "trino.example.com").is_ok(), is_taken, "{target} {hosts:?}");
         }
+        for (authority, hosts, is_taken) in [
+            ("http://localhost:1/v1/statement", &[][..], true),
+            ("http://localhost:1/v1/statement", &["localhost:1"], true),
+            ("http://localhost:1/v1/statement", &["other"], false),
+            ("http://attacker.example/v1/statement", &[], false),
+            ("/v1/statement", &["localhost"], true),
+        ] {
+            let mut parts = request(authority, hosts);
+            parts.version = Version::HTTP_2;
+            assert_eq!(check(&parts, "trino.example.com").is_ok(), is_taken, "{authority} {hosts:?}");
+        }
+        assert_eq!(base(&request("http://localhost:1/", &[]), false), "http://localhost:1");
         assert_eq!(base(&request("/", &["127.0.0.1:1"]), false), "http://127.0.0.1:1");
         assert_eq!(base(&request("/", &["localhost:1"]), true), "https://localhost:1");
     }
@@ -177,12 +256,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_over_the_limit_or_an_encoded_one_is_refused() {
+    async fn a_body_over_the_limit_is_refused() {
         let body = || Full::new(Bytes::from_static(b"select 1"));
         assert_eq!(whole(&HeaderMap::new(), body(), 8).await.unwrap(), "select 1");
         assert_eq!(whole(&HeaderMap::new(), body(), 7).await.unwrap_err().reason, Reason::MessageTooLarge);
+    }
+
+    fn encoded(encoding: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert("content-encoding", HeaderValue::from_static("gzip"));
-        assert_eq!(whole(&headers, body(), 8).await.unwrap_err().reason, Reason::RequestMalformed);
+        headers.insert("content-encoding", HeaderValue::from_static(encoding));
+        headers
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_is_taken_as_what_is_in_it_and_nothing_may_stand_behind_it() {
+        let gzip = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let taken = async |encoding, bytes: Vec<u8>, limit| {
+            whole(&encoded(encoding), Full::new(Bytes::from(bytes)), limit).await.map_err(|fault| fault.reason)
+        };
+        assert_eq!(taken("gzip", gzip(b"select 1"), 100).await.unwrap(), "select 1");
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(b"select 1").unwrap();
+        assert_eq!(taken("deflate", zlib.finish().unwrap(), 100).await.unwrap(), "select 1");
+        let two = [gzip(b"select 1"), gzip(b"; drop table t")].concat();
+        assert_eq!(taken("gzip", two, 1000).await, Err(Reason::RequestMalformed));
+        let mut cut = gzip(b"select 1");
+        cut.truncate(cut.len() - 4);
+        assert_eq!(taken("gzip", cut, 1000).await, Err(Reason::RequestMalformed));
+        assert_eq!(taken("gzip", b"select 1".to_vec(), 1000).await, Err(Reason::RequestMalformed));
+        let bomb = gzip(&vec![b' '; 5_000_000]);
+        assert!(bomb.len() < 50_000);
+        assert_eq!(taken("gzip", bomb, 100_000).await, Err(Reason::MessageTooLarge));
+        for encoding in ["br", "gzip, gzip", "zstd", ""] {
+            assert_eq!(taken(encoding, b"select 1".to_vec(), 100).await, Err(Reason::RequestMalformed), "{encoding}");
+        }
     }
 }

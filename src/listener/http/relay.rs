@@ -9,24 +9,25 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::CONTENT_ENCODING;
 use hyper::{Response, StatusCode};
 
 use super::Body;
-use super::executions::{Beginning, Execution, Executions, outcome};
+use super::executions::{Execution, Executions, Owner, outcome};
 use super::head;
+use super::opened::OpenSessions;
 use super::session::Session;
-use super::tap::Tap;
+use crate::audit::Outcome;
 use crate::fault::{Fault, Reason};
 use crate::gate::Permit;
-use crate::warehouse::http::{End, HttpWarehouse, Progress, Reply};
+use crate::warehouse::http::{End, Progress, Reader, Reading};
 
 /// What a reply answers.
 pub(super) enum Began {
     /// A statement.
     Statement {
-        /// What begins.
-        beginning: Beginning,
+        /// What it began.
+        execution: Arc<Execution>,
         /// The session.
         session: Arc<Session>,
     },
@@ -37,6 +38,8 @@ pub(super) enum Began {
         /// Whether it was asked to end.
         ends: bool,
     },
+    /// A request that no record is about.
+    Service,
     /// A request that an HTTP rule allowed.
     Request {
         /// Its permit.
@@ -44,6 +47,27 @@ pub(super) enum Began {
         /// The session.
         session: Arc<Session>,
     },
+}
+
+/// A request whose reply is awaited.
+pub(super) struct Awaited {
+    /// What it is.
+    pub(super) began: Began,
+    /// Reads the reply.
+    pub(super) reader: Box<dyn Reader>,
+    /// The session that it is part of, by its name.
+    pub(super) opened: Option<String>,
+    /// Who asks.
+    pub(super) owner: Owner,
+}
+
+/// What outlives a request.
+#[derive(Clone)]
+pub(super) struct Memory {
+    /// What was begun.
+    pub(super) executions: Arc<Executions>,
+    /// The sessions that clients opened.
+    pub(super) opened: Arc<OpenSessions>,
 }
 
 /// A body of ours.
@@ -60,85 +84,106 @@ pub(super) fn theirs(body: Incoming) -> Body {
 ///
 /// # Errors
 /// `TargetProtocol` where a reply that has to be read comes compressed all the same.
-pub(super) fn relay(
-    response: Response<Incoming>,
-    warehouse: &'static dyn HttpWarehouse,
-    near: String,
-    executions: &Arc<Executions>,
-    began: Began,
-) -> Result<Response<Body>, Fault> {
+pub(super) fn relay(response: Response<Incoming>, memory: Memory, mut awaited: Awaited) -> Result<Response<Body>, Fault> {
     let (mut head, body) = response.into_parts();
-    let must_be_read = !matches!(began, Began::Request { .. });
-    if must_be_read && head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    head::strip_reply(&mut head.headers);
+    let reading = awaited.reader.head(head.status, &mut head.headers);
+    let is_encoded = head.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if reading == Reading::Read && is_encoded {
         return Err(Fault::new(Reason::TargetProtocol).about("the warehouse compresses what it was asked to send as it is"));
     }
-    head::strip_reply(&mut head.headers);
-    let is_json =
-        head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.starts_with("application/json"));
-    let tap = (must_be_read && is_json).then(|| Tap::new(warehouse.fields(), near));
-    let settlement = Settlement { warehouse, status: head.status, executions: Arc::clone(executions), began: Some(began), bytes: 0 };
-    let mut relayed = Relayed { body, tap, settlement };
-    if relayed.body.is_end_stream() {
-        relayed.settle();
+    let settlement = Settlement { status: head.status, memory, awaited: Some(awaited), bytes: 0 };
+    let mut relayed = Relayed { body, reads: reading == Reading::Read, settlement, is_finished: false };
+    if relayed.body.is_end_stream() && !relayed.reads {
+        relayed.settlement.settle();
     }
     Ok(Response::from_parts(head, BoxBody::new(relayed)))
 }
 
 struct Relayed {
     body: Incoming,
-    tap: Option<Tap>,
+    /// Whether pieces go through the reader.
+    reads: bool,
     settlement: Settlement,
+    /// Whether all has been handed on.
+    is_finished: bool,
 }
 
 /// What is to be noted when the reply has been read. Dropped before, it leaves an execution that can be followed where it was,
 /// and one that cannot abandoned.
 struct Settlement {
-    warehouse: &'static dyn HttpWarehouse,
     status: StatusCode,
-    executions: Arc<Executions>,
-    began: Option<Began>,
+    memory: Memory,
+    awaited: Option<Awaited>,
     bytes: u64,
 }
 
-impl Relayed {
-    /// Notes what the reply says, once: at the end of its JSON value, since the client may act on that at once.
+impl Settlement {
+    /// Notes what the reply says, once: when it is whole, since the client may act on that at once.
     fn settle(&mut self) {
-        let Some(began) = self.settlement.began.take() else { return };
-        let bytes = self.settlement.bytes;
-        let progress = self.progress(&began);
-        let executions = &self.settlement.executions;
-        match began {
-            Began::Statement { beginning, session } => {
-                session.tally.relayed(bytes);
-                executions.begin(beginning, &progress, bytes);
-            }
-            Began::Followed { execution, .. } => executions.proceed(&execution, &progress, bytes),
-            Began::Request { permit, session } => {
-                session.tally.relayed(bytes);
-                let end = if self.settlement.status.is_client_error() || self.settlement.status.is_server_error() {
-                    End::Failed(Some(format!("HTTP_{}", self.settlement.status.as_u16())))
-                } else {
-                    End::Completed
-                };
-                permit.finish(outcome(&end, None, bytes, None));
-            }
+        let Some(mut awaited) = self.awaited.take() else { return };
+        let mut progress = awaited.reader.progress();
+        if let Some(news) = progress.news.take() {
+            self.memory.opened.note(awaited.opened.as_deref(), &awaited.owner, news);
+        }
+        self.conclude(awaited.began, progress);
+    }
+
+    /// Notes that the warehouse broke off in the midst of a reply. What can be asked for again is left as it is.
+    fn break_off(&mut self) {
+        let Some(awaited) = self.awaited.take() else { return };
+        let end = Some(End::Failed(Some(Reason::TargetClosed.code().to_owned())));
+        match awaited.began {
+            began @ (Began::Statement { .. } | Began::Request { .. }) => self.conclude(began, Progress { end, ..Progress::default() }),
+            Began::Followed { .. } | Began::Service => {}
         }
     }
 
-    fn progress(&self, began: &Began) -> Progress {
-        let status = self.settlement.status;
-        let mut progress = match &self.tap {
-            Some(tap) => self.settlement.warehouse.progress(&Reply { status, is_whole: tap.is_whole(), found: tap.found() }),
-            None => Progress::default(),
-        };
+    fn conclude(&self, began: Began, mut progress: Progress) {
+        let (status, bytes) = (self.status, self.bytes);
+        let error = (!status.is_success()).then(|| End::Failed(Some(format!("HTTP_{}", status.as_u16()))));
+        let executions = &self.memory.executions;
         match began {
-            Began::Followed { ends: true, .. } if status.is_success() && progress.end.is_none() => progress.end = Some(End::Cancelled),
-            Began::Statement { .. } if !status.is_success() && progress.end.is_none() => {
-                progress.end = Some(End::Failed(Some(format!("HTTP_{}", status.as_u16()))));
+            Began::Statement { execution, session } => {
+                session.tally.relayed(bytes);
+                progress.end = progress.end.or(error);
+                executions.proceed(&execution, &progress, bytes);
             }
-            Began::Followed { .. } | Began::Statement { .. } | Began::Request { .. } => {}
+            Began::Followed { execution, ends } => {
+                let ended = (ends && status.is_success()).then_some(End::Cancelled);
+                progress.end = progress.end.or(ended);
+                executions.proceed(&execution, &progress, bytes);
+            }
+            Began::Service => {}
+            Began::Request { permit, session } => {
+                session.tally.relayed(bytes);
+                let end = progress.end.or(error).unwrap_or(End::Completed);
+                permit.finish(Outcome { reply_bytes: bytes, ..outcome(&end) });
+            }
         }
-        progress
+    }
+}
+
+impl Relayed {
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let settlement = &mut self.settlement;
+        settlement.bytes = settlement.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        let reader = settlement.awaited.as_mut().filter(|_| self.reads).map(|awaited| &mut awaited.reader);
+        let Some(reader) = reader else { return data };
+        let data = reader.pass(data);
+        // Of a body whose length is known nobody asks for more than that.
+        if reader.is_whole() {
+            settlement.settle();
+        }
+        data
+    }
+
+    /// The end: what the reader held back is the last of it.
+    fn finish(&mut self) -> Option<Bytes> {
+        self.is_finished = true;
+        let held = self.settlement.awaited.as_mut().filter(|_| self.reads).map(|awaited| awaited.reader.finish());
+        self.settlement.settle();
+        held.filter(|held| !held.is_empty())
     }
 }
 
@@ -148,24 +193,22 @@ impl HttpBody for Relayed {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
+            if self.is_finished {
+                return Poll::Ready(None);
+            }
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {
-                    self.settle();
-                    return Poll::Ready(None);
+                Poll::Ready(None) => return Poll::Ready(self.finish().map(|held| Ok(Frame::data(held)))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.settlement.break_off();
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers are for one hop unless both sides know better (RFC 9110, section 6.5.1).
                     let Ok(data) = frame.into_data() else { continue };
-                    self.settlement.bytes = self.settlement.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                    let data = match &mut self.tap {
-                        Some(tap) => tap.pass(data),
-                        None => data,
-                    };
-                    // Of a body whose length is known nobody asks for more than that.
-                    if self.tap.as_ref().is_some_and(Tap::is_whole) || self.body.is_end_stream() {
-                        self.settle();
+                    let data = self.pass(data);
+                    if !self.reads && self.body.is_end_stream() {
+                        self.settlement.settle();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -174,10 +217,10 @@ impl HttpBody for Relayed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.settlement.began.is_none() && self.body.is_end_stream()
+        self.is_finished || (!self.reads && self.settlement.awaited.is_none() && self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.tap.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        if self.reads { SizeHint::default() } else { self.body.size_hint() }
     }
 }

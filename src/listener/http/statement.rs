@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::sql::cache::Cache;
 use crate::sql::{self, Analysis, Dialect, Effect, OpaqueClass, Session};
-use crate::warehouse::http::Statement;
+use crate::warehouse::http::{Statement, Text};
 
 /// An analyzed statement.
 pub(super) struct Read {
@@ -16,7 +16,11 @@ pub(super) struct Read {
 
 /// Analyzes a statement.
 pub(super) fn read(statement: &Statement<'_>, cache: &Cache, dialect: Dialect, limits: sql::Limits) -> Read {
-    let Ok(text) = std::str::from_utf8(&statement.sql) else {
+    let sql = match &statement.text {
+        Text::Sql(sql) => sql,
+        Text::Call(_) => return Read { analysis: Arc::default(), effects: statement.effects.clone() },
+    };
+    let Ok(text) = std::str::from_utf8(sql) else {
         let effect = Effect::Opaque { class: OpaqueClass::Unparseable, detail: "the text is not UTF-8".to_owned() };
         let unknown = sql::Statement { verb: "UNKNOWN", effects: vec![effect.clone()], session: Session::SearchPathUnknown };
         return Read { analysis: Arc::new(Analysis { statements: vec![unknown] }), effects: vec![effect] };

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::Service;
 
-use super::Body;
 use super::executions::Owner;
+use super::{Body, PROTOCOLS};
 use crate::credential::cache::Lease;
 use crate::credential::{Credential, Login};
 use crate::fault::{Fault, Reason};
@@ -26,6 +26,7 @@ use crate::identity::Principal;
 use crate::target::Target;
 use crate::tls::stream::Stream;
 use crate::tls::{self, ClientAuth, Mode};
+use crate::warehouse::http::Outgoing;
 
 /// Principals whose connections are kept; those of the least recent one are closed first.
 const PRINCIPALS_MAX: usize = 64;
@@ -37,6 +38,7 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Upstream {
     destination: Arc<Destination>,
     base: String,
+    authority: String,
     /// The most recent last.
     clients: Mutex<Vec<Kept>>,
 }
@@ -61,7 +63,14 @@ impl Upstream {
         let scheme = if tls.mode() == Mode::Disable { "http" } else { "https" };
         let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
         let base = format!("{scheme}://{host}:{}", target.port);
-        Self { destination: Arc::new(Destination { target, tls, gate, connect_timeout }), base, clients: Mutex::default() }
+        let is_usual = target.port == if tls.mode() == Mode::Disable { 80 } else { 443 };
+        let authority = if is_usual { host } else { format!("{host}:{}", target.port) };
+        Self { authority, destination: Arc::new(Destination { target, tls, gate, connect_timeout }), base, clients: Mutex::default() }
+    }
+
+    /// The warehouse's host, with its port where that is not the usual one.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// The warehouse.
@@ -75,12 +84,13 @@ impl Upstream {
     ///
     /// # Errors
     /// `TargetUnreachable`, `TargetTls` or a denial before anything was sent; `TargetClosed` after that.
-    pub(super) async fn send(&self, request: Request<Body>, lease: &Lease) -> Result<Response<Incoming>, Fault> {
-        let (mut head, body) = request.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        head.uri = format!("{}{path}", self.base).parse().map_err(|_| Fault::new(Reason::RequestMalformed).about("the path"))?;
-        head.version = hyper::Version::HTTP_11;
-        self.client(lease).request(Request::from_parts(head, body)).await.map_err(|error| self.fault(error))
+    pub(super) async fn send(&self, head: Outgoing, body: Body, lease: &Lease) -> Result<Response<Incoming>, Fault> {
+        let mut request = Request::new(body);
+        let uri = format!("{}{}", self.base, head.target).parse();
+        *request.uri_mut() = uri.map_err(|_| Fault::new(Reason::RequestMalformed).about("the path"))?;
+        *request.method_mut() = head.method;
+        *request.headers_mut() = head.headers;
+        self.client(lease).request(request).await.map_err(|error| self.fault(error))
     }
 
     fn fault(&self, error: Error) -> Fault {
@@ -170,7 +180,8 @@ impl Connector {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new();
+        if self.protocol() == PROTOCOLS.first().copied() { connected.negotiated_h2() } else { connected }
     }
 }
 

@@ -1,11 +1,125 @@
-//! Reads a few values of a JSON text as it passes, counts the elements of lists, and replaces addresses; holds nothing else.
+//! Reads a few values of a JSON reply as it passes, counts the elements of lists, and replaces addresses; holds nothing else.
 //!
 //! Source: RFC 8259. The scanner follows brackets, strings and commas and does not check the rest: what is not JSON is passed on
 //! as it is, and [`Tap::is_whole`] says so.
 
-use bytes::{Bytes, BytesMut};
+use std::fmt;
 
-use crate::warehouse::http::{FIELD_DEPTH_MAX, FOUND_BYTES_MAX, Field, Found, Treatment};
+use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+
+use super::{Progress, Reader, Reading};
+
+/// A value to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The keys that lead to it, from the outside in. At most [`FIELD_DEPTH_MAX`].
+    pub path: &'static [&'static str],
+    /// What is done about it.
+    pub treatment: Treatment,
+}
+
+/// Most keys in the path of a [`Field`].
+pub const FIELD_DEPTH_MAX: usize = 4;
+
+/// What is done about a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// It is read.
+    Read,
+    /// It is read and counted: the elements of an array.
+    Count,
+    /// It is an address of the warehouse, and is made to lead back to the sidecar.
+    Address,
+}
+
+/// What was found of a [`Field`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Found {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// A string, or another scalar as JSON writes it; at most [`FOUND_BYTES_MAX`] bytes.
+    Value(String),
+    /// So many elements.
+    Elements(u64),
+    /// An object, or something longer than the bound.
+    Other,
+}
+
+/// Longest value, in bytes, that is read or rewritten.
+pub const FOUND_BYTES_MAX: usize = 16 * 1024;
+
+impl Found {
+    /// The value, where there is one.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Elements(_) | Self::Other => None,
+        }
+    }
+
+    /// The number of elements, where it is a list.
+    pub fn elements(&self) -> Option<u64> {
+        match self {
+            Self::Elements(count) => Some(*count),
+            Self::Absent | Self::Value(_) | Self::Other => None,
+        }
+    }
+}
+
+/// What was found in a reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Whether its body was one whole JSON value.
+    pub is_whole: bool,
+    /// One for each field that was looked for.
+    pub found: &'a [Found],
+}
+
+/// Reads a reply in JSON; one of another content type is passed on unread.
+pub struct JsonReader {
+    tap: Tap,
+    status: StatusCode,
+    progress: fn(&Reply<'_>) -> Progress,
+}
+
+impl JsonReader {
+    /// A reader that looks for `fields`, makes addresses lead to `near` (a scheme and an authority), and asks `progress` what
+    /// was found means.
+    pub fn new(fields: &'static [Field], near: &str, progress: fn(&Reply<'_>) -> Progress) -> Self {
+        Self { tap: Tap::new(fields, near.to_owned()), status: StatusCode::OK, progress }
+    }
+}
+
+impl fmt::Debug for JsonReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonReader").field("fields", &self.tap.fields).finish_non_exhaustive()
+    }
+}
+
+impl Reader for JsonReader {
+    fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Reading {
+        self.status = status;
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("application/json")) { Reading::Read } else { Reading::Pass }
+    }
+
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        self.tap.pass(piece)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.tap.is_whole()
+    }
+
+    fn progress(&mut self) -> Progress {
+        (self.progress)(&Reply { status: self.status, is_whole: self.tap.is_whole(), found: self.tap.found() })
+    }
+}
 
 /// Longest key, in bytes, that can be one of a field's.
 const KEY_BYTES_MAX: usize = 64;
@@ -13,7 +127,7 @@ const KEY_BYTES_MAX: usize = 64;
 const DEPTH_MAX: usize = 10_000;
 
 /// A scanner of one JSON text that comes in pieces.
-pub(super) struct Tap {
+pub struct Tap {
     fields: &'static [Field],
     found: Vec<Found>,
     /// What stands before the path in the replacement of an address.
@@ -72,7 +186,7 @@ enum Purpose {
 impl Tap {
     /// A scanner for a text that has not begun. Addresses are made to lead to `near`, a scheme and an authority; what does not
     /// look like an address is left as it is.
-    pub(super) fn new(fields: &'static [Field], near: String) -> Self {
+    pub fn new(fields: &'static [Field], near: String) -> Self {
         Self {
             fields,
             found: vec![Found::Absent; fields.len()],
@@ -86,17 +200,17 @@ impl Tap {
     }
 
     /// What was found so far, one for each field.
-    pub(super) fn found(&self) -> &[Found] {
+    pub fn found(&self) -> &[Found] {
         &self.found
     }
 
     /// Whether one whole value has passed.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.state == State::Whole
     }
 
     /// Reads a piece, and gives what is to be passed on: the very bytes where nothing had to be replaced.
-    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
+    pub fn pass(&mut self, piece: Bytes) -> Bytes {
         let mut rewritten: Option<BytesMut> = None;
         // Everything before is in `rewritten`, or still to be passed on as it is.
         let mut kept_from = 0;
@@ -340,8 +454,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::Tap;
-    use crate::warehouse::http::{Field, Found, Treatment};
+    use super::{Field, Found, Tap, Treatment};
 
     const FIELDS: &[Field] = &[
         Field { path: &["id"], treatment: Treatment::Read },

@@ -1,0 +1,172 @@
+//! The sessions that clients have opened at the warehouse: whose they are, where names in them lead, and their secrets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::executions::Owner;
+use crate::fault::Reason;
+use crate::secret::Secret;
+use crate::warehouse::http::{News, SessionState, Sessions};
+
+/// Sessions of one listener. For one more, the one that was used least recently is forgotten: its client has to log in again.
+const SESSIONS_MAX: usize = 4096;
+/// For how long one is kept that nobody uses: Snowflake's own sessions last four hours without use.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(4 * 3600);
+
+/// The sessions of one listener.
+pub(super) struct OpenSessions {
+    known: Mutex<HashMap<String, Known>>,
+    age_max: Option<Duration>,
+}
+
+struct Known {
+    owner: Owner,
+    open: Open,
+    begun: Instant,
+    touched: Instant,
+}
+
+/// A session as a request finds it.
+#[derive(Clone, Default)]
+pub(super) struct Open {
+    /// Where names in it lead.
+    pub(super) state: SessionState,
+    /// What the warehouse gave for it.
+    pub(super) secrets: Arc<Vec<Secret<String>>>,
+}
+
+/// The sessions as one principal sees them.
+pub(super) struct View<'a> {
+    /// All of them.
+    pub(super) sessions: &'a OpenSessions,
+    /// The principal.
+    pub(super) owner: &'a Owner,
+}
+
+impl Sessions for View<'_> {
+    fn find(&self, id: &str) -> Option<SessionState> {
+        self.sessions.find(id, self.owner).ok().map(|open| open.state)
+    }
+}
+
+impl OpenSessions {
+    /// None yet; none will be used for longer than `age_max`.
+    pub(super) fn new(age_max: Option<Duration>) -> Self {
+        Self { known: Mutex::default(), age_max }
+    }
+
+    /// The session of that name, if it is the principal's.
+    ///
+    /// # Errors
+    /// `SessionUnknown`, `SessionForeign`, `SessionAge`.
+    pub(super) fn find(&self, id: &str, asks: &Owner) -> Result<Open, Reason> {
+        let mut known = self.lock();
+        let found = known.get_mut(id).ok_or(Reason::SessionUnknown)?;
+        if found.owner != *asks {
+            return Err(Reason::SessionForeign);
+        }
+        if self.age_max.is_some_and(|age_max| found.begun.elapsed() > age_max) {
+            known.remove(id);
+            return Err(Reason::SessionAge);
+        }
+        found.touched = Instant::now();
+        Ok(found.open.clone())
+    }
+
+    /// Notes what a reply says of a session: of the one that the request was part of, or of a new one.
+    pub(super) fn note(&self, id: Option<&str>, owner: &Owner, news: News) {
+        let mut known = self.lock();
+        let now = Instant::now();
+        match (news, id) {
+            (News::Opened { id, state, secrets }, _) => {
+                make_room(&mut known, now);
+                // A warehouse does not give one name twice; whoever had it keeps it.
+                if known.get(&id).is_none_or(|known| known.owner == *owner) {
+                    let open = Open { state, secrets: Arc::new(secrets) };
+                    known.insert(id, Known { owner: owner.clone(), open, begun: now, touched: now });
+                }
+            }
+            (News::Changed(state), Some(id)) => {
+                if let Some(found) = known.get_mut(id) {
+                    found.open.state = state;
+                }
+            }
+            (News::Renewed(secrets), Some(id)) => {
+                if let Some(found) = known.get_mut(id) {
+                    found.open.secrets = Arc::new(secrets);
+                }
+            }
+            (News::Closed, Some(id)) => drop(known.remove(id)),
+            (News::Changed(_) | News::Renewed(_) | News::Closed, None) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_room(known: &mut HashMap<String, Known>, now: Instant) {
+    if known.len() < SESSIONS_MAX {
+        return;
+    }
+    known.retain(|_, known| now.duration_since(known.touched) < IDLE_TIME_MAX);
+    if known.len() >= SESSIONS_MAX {
+        let oldest = known.iter().min_by_key(|(_, known)| known.touched).map(|(id, _)| id.clone());
+        oldest.and_then(|id| known.remove(&id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{OpenSessions, SESSIONS_MAX, View};
+    use crate::fault::Reason;
+    use crate::listener::http::executions::tests::owner;
+    use crate::secret::Secret;
+    use crate::warehouse::http::{News, SessionState, Sessions};
+
+    fn opened(id: &str) -> News {
+        let state = SessionState { database: "SHOP".to_owned(), ..SessionState::default() };
+        News::Opened { id: id.to_owned(), state, secrets: vec![Secret::from("real")] }
+    }
+
+    #[test]
+    fn a_session_is_its_owners_and_nobody_elses() {
+        let sessions = OpenSessions::new(None);
+        let (ada, bob) = (owner("ada"), owner("bob"));
+        sessions.note(None, &ada, opened("s"));
+        assert_eq!(sessions.find("s", &ada).unwrap().secrets[0].expose(), "real");
+        assert_eq!(sessions.find("s", &bob).err(), Some(Reason::SessionForeign));
+        assert_eq!(View { sessions: &sessions, owner: &bob }.find("s"), None);
+        sessions.note(None, &bob, opened("s"));
+        assert!(sessions.find("s", &ada).is_ok(), "a second of that name takes nothing from the first");
+        sessions.note(Some("s"), &ada, News::Renewed(vec![Secret::from("newer")]));
+        assert_eq!(sessions.find("s", &ada).unwrap().secrets[0].expose(), "newer");
+        sessions.note(Some("s"), &ada, News::Closed);
+        assert_eq!(sessions.find("s", &ada).err(), Some(Reason::SessionUnknown));
+    }
+
+    #[tokio::test]
+    async fn a_session_over_its_age_is_over() {
+        let sessions = OpenSessions::new(Some(Duration::ZERO));
+        sessions.note(None, &owner("ada"), opened("s"));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(sessions.find("s", &owner("ada")).err(), Some(Reason::SessionAge));
+        assert_eq!(sessions.find("s", &owner("ada")).err(), Some(Reason::SessionUnknown));
+    }
+
+    #[test]
+    fn at_the_bound_the_least_recently_used_one_goes() {
+        let sessions = OpenSessions::new(None);
+        for number in 0..SESSIONS_MAX {
+            sessions.note(None, &owner("ada"), opened(&number.to_string()));
+        }
+        assert!(sessions.find("0", &owner("ada")).is_ok());
+        sessions.note(None, &owner("ada"), opened("one more"));
+        assert!(sessions.find("0", &owner("ada")).is_ok() && sessions.find("one more", &owner("ada")).is_ok());
+        assert_eq!(sessions.find("1", &owner("ada")).err(), Some(Reason::SessionUnknown));
+    }
+}
