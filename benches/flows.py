@@ -5,6 +5,7 @@ shorten a run; BENCH_OUT names the directory of the results.
 """
 
 import asyncio
+import http.client
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import report
 import wire
@@ -27,6 +29,7 @@ ROWS = int(os.environ.get("BENCH_ROWS", "10000000"))
 WANTED = os.environ.get("BENCH_FLOWS", "").split()
 OUT = Path(os.environ.get("BENCH_OUT", "target/bench"))
 FILES_MAX = 65536
+HERE = Path(__file__).resolve().parent
 
 
 @dataclass
@@ -193,6 +196,52 @@ def dbt_build(stage, way, flow):
     return Sample(value=time.monotonic() - begun)
 
 
+def http_statements(stage, way, flow):
+    """Statements by POST, each answered at once."""
+    (connections,) = flow.options
+    threads = min(connections, os.cpu_count())
+    command = ["wrk", "--threads", threads, "--connections", connections, "--duration", f"{SECONDS}s", "--timeout", "30s",
+               "--latency", "--script", HERE / "http/statement.lua", f"http://127.0.0.1:{way.ports['http']}"]  # fmt: skip
+    figures = json.loads(run(command, os.environ).splitlines()[-1])
+    if figures["errors"]:
+        raise RuntimeError(f"{way.name}: {figures['errors']} statements failed")
+    rate = figures["requests"] * 1e6 / figures["duration_us"]
+    return Sample(value=rate, operations=figures["requests"], p50_us=figures["p50_us"], p99_us=figures["p99_us"])
+
+
+def http_result(stage, way, _flow):
+    """One large result, read to its end and counted."""
+    size = http_bulk(stage)
+    connection = http.client.HTTPConnection("127.0.0.1", way.ports["http"], timeout=600)
+    headers = {"X-Trino-Catalog": "memory", "X-Trino-Schema": "bench", "X-Trino-User": "bench", "X-Trino-Source": "bulk"}
+    connection.request("POST", "/v1/statement", b"select a, b from bulk", headers)
+    following = urlsplit(json.load(connection.getresponse())["nextUri"])
+    begun = time.monotonic()
+    connection.request("GET", following.path, headers=headers)
+    reply, read = connection.getresponse(), 0
+    buffer = memoryview(bytearray(1 << 20))
+    while count := reply.readinto(buffer):
+        read += count
+    connection.close()
+    if read != size:
+        raise RuntimeError(f"{way.name}: {read} bytes of {size}")
+    return bulk_sample(begun, size)
+
+
+def http_bulk(stage):
+    """The large result as a file, written once: a gibibyte of rows as Trino sends them."""
+    path = stage.scratch / "bulk.json"
+    if not path.exists():
+        rows = ",".join(f'[{number},"{number:032x}"]' for number in range(10_000_000, 10_020_000)).encode()
+        with open(path, "wb") as out:
+            out.write(b'{"id":"bulk","columns":[{"name":"a","type":"bigint"},{"name":"b","type":"varchar"}],"data":[')
+            while out.tell() < 1 << 30:
+                out.write(rows + b",")
+            out.write(rows + b'],"stats":{"state":"FINISHED"}}')
+        path.chmod(0o644)
+    return path.stat().st_size
+
+
 def ready(_stage, way, _flow):
     """Milliseconds from the start of the process until it serves: /readyz for Tollhouse, an accepted connection for others."""
     return Sample(value=way.begin_anew("none") * 1000)
@@ -207,6 +256,7 @@ def resident(stage, way, _flow):
 
 
 PROXIES = ("tollhouse-write", "pgbouncer", "haproxy", "envoy")
+HTTP_WAYS = ("direct", "tollhouse-write", "tollhouse-fsync", "haproxy", "envoy", "nginx")
 FLOWS = [
     Flow("point-prepared-1", "Point SELECT, prepared, 1 client", "queries/s", pgbench, operation="query", options=("prepared", 1)),
     Flow("point-prepared-16", "Point SELECT, prepared, 16 clients", "queries/s", pgbench, operation="query", options=("prepared", 16)),
@@ -220,6 +270,9 @@ FLOWS = [
     Flow("server-tls-select", "SELECT of the whole table, TLS to the server", "MiB/s", select_rows, "server", operation="MiB"),
     Flow("tls-point", "Point SELECT, prepared, 16 clients, TLS on both sides", "queries/s", pgbench, "both", operation="query", options=("prepared", 16)),
     Flow("tls-select", "SELECT of the whole table, TLS on both sides", "MiB/s", select_rows, "both", operation="MiB"),
+    Flow("http-statement-1", "Statements over HTTP, fresh literals, 1 connection", "statements/s", http_statements, "http", operation="statement", ways=HTTP_WAYS, options=(1,)),
+    Flow("http-statement-64", "Statements over HTTP, fresh literals, 64 connections", "statements/s", http_statements, "http", operation="statement", ways=HTTP_WAYS, options=(64,)),
+    Flow("http-result", "A result of 1 GiB over HTTP", "MiB/s", http_result, "http", operation="MiB", ways=HTTP_WAYS),
     Flow("dbt", "dbt build of the demo project", "s", dbt_build, "none", higher=False),
     Flow("idle-1000", "1,000 idle connections", "KiB each", idle, higher=False, ways=PROXIES, rounds_max=3, options=(1000,)),
     Flow("idle-10000", "10,000 idle connections", "KiB each", idle, higher=False, ways=PROXIES, rounds_max=3, options=(10000,)),
@@ -286,6 +339,7 @@ def circumstances(stage):
             "postgresql": version([stage.postgresql / "postgres", "--version"]),
             "pgbouncer": version([os.environ["BENCH_PGBOUNCER"], "--version"]),
             "haproxy": " ".join(version([os.environ["BENCH_HAPROXY"], "-v"]).split()[:3]),
+            "nginx": subprocess.run([os.environ["BENCH_NGINX"], "-v"], capture_output=True, text=True, check=True).stderr.strip(),
             # REVISION/VERSION/STATUS/TYPE/TLS
             "envoy": "Envoy " + version([os.environ["BENCH_ENVOY"], "--version"]).split("version: ")[1].split("/")[1],
         },

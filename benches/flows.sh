@@ -69,9 +69,10 @@ SQL
 [[ -x .cache/bench/envoy && -x $WAREHOUSE_BIN/postgres ]] || fail "the peers are not installed; run benches/setup.sh"
 stage_open
 export BENCH_SCRATCH=$scratch/bench BENCH_TLS=$scratch/tls BENCH_POSTGRESQL=$WAREHOUSE_BIN BENCH_BINARY=$tollhouse
-export BENCH_PGBOUNCER BENCH_HAPROXY BENCH_ENVOY=$PWD/.cache/bench/envoy BENCH_DBT=$PWD/$venv/bin/dbt SERVER_PORT=$WAREHOUSE_PORT
+export BENCH_PGBOUNCER BENCH_HAPROXY BENCH_NGINX BENCH_ENVOY=$PWD/.cache/bench/envoy BENCH_DBT=$PWD/$venv/bin/dbt SERVER_PORT=$WAREHOUSE_PORT
 BENCH_PGBOUNCER=$(command -v pgbouncer)
 BENCH_HAPROXY=$(command -v haproxy)
+BENCH_NGINX=$(command -v nginx)
 mkdir -m 0711 "$BENCH_SCRATCH"
 start_dev
 make_certificates

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 OURS = ("tollhouse-write", "tollhouse-fsync")
-COLOURS = {"tollhouse-write": "#1b6ca8", "tollhouse-fsync": "#7fb2d9", "pgbouncer": "#b5651d", "haproxy": "#6a8f3c", "envoy": "#8e5ea2"}
+COLOURS = {"tollhouse-write": "#1b6ca8", "tollhouse-fsync": "#7fb2d9", "pgbouncer": "#b5651d", "haproxy": "#6a8f3c", "envoy": "#8e5ea2", "nginx": "#4c9a8b"}
 
 
 class Results:

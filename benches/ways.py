@@ -62,21 +62,28 @@ class Process:
                 self.child.wait()
             self.child = None
 
+    def pids(self):
+        """It and its workers, where it has some."""
+        pid = self.child.pid
+        return [str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def cpu_seconds(self):
         """User and system time so far, to a hundredth of a second (proc(5), stat)."""
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        stats = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in self.pids()]
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
     def kib(self, field):
-        """VmRSS or VmHWM (proc(5), status)."""
-        for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1])
-        raise RuntimeError(f"no {field} of {self.name}")
+        """VmRSS or VmHWM (proc(5), status); workers count the pages that they share each."""
+        lines = [line for pid in self.pids() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+        values = [int(line.split()[1]) for line in lines if line.startswith(field + ":")]
+        if not values:
+            raise RuntimeError(f"no {field} of {self.name}")
+        return sum(values)
 
     def forget_peak(self):
         """Sets VmHWM back to what is resident now (proc(5), clear_refs)."""
-        Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
+        for pid in self.pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 class Way:
@@ -119,10 +126,18 @@ class Stage:
         self.tls = Path(os.environ["BENCH_TLS"])
         self.server_port = int(os.environ["SERVER_PORT"])
         self.binary = os.environ["BENCH_BINARY"]
-        self.values = {**os.environ, "STAND_IN_PORT": str(free_port())}
+        self.http_server_port = free_port()
+        self.values = {
+            **os.environ,
+            "STAND_IN_PORT": str(free_port()),
+            "HTTP_SERVER_PORT": str(self.http_server_port),
+            "SCRATCH": str(self.scratch),
+        }
         command = ["python3", str(HERE / "wire.py"), self.values["STAND_IN_PORT"]]
         self.stand_in = Process("stand-in", command, lambda: accepts(int(self.values["STAND_IN_PORT"])), self)
-        self.ways = [self._direct(), self._tollhouse("write"), self._tollhouse("fsync"), self._pgbouncer(), self._haproxy(), self._envoy()]
+        self.ways = [self._direct(), self._tollhouse("write"), self._tollhouse("fsync"), self._pgbouncer(), self._haproxy(), self._envoy(), self._nginx()]
+        config = self._fill_in("http/server.conf", "http-server.conf")
+        self.http_server = Process("http-server", [os.environ["BENCH_NGINX"], "-c", config], lambda: accepts(self.http_server_port), self)
 
     def __enter__(self):
         try:
@@ -141,7 +156,7 @@ class Stage:
             process.stop()
 
     def processes(self):
-        return [self.stand_in] + [process for way in self.ways for process in way.all_processes()]
+        return [self.stand_in, self.http_server] + [process for way in self.ways for process in way.all_processes()]
 
     def _fill_in(self, template, name, **values):
         path = self.scratch / name
@@ -152,12 +167,13 @@ class Stage:
     def _direct(self):
         way = Way("direct", direct_tls=True)
         way.ports = {encryption: self.server_port for encryption in ENCRYPTIONS}
+        way.ports["http"] = self.http_server_port
         return way
 
     def _proxy(self, name, template, command, direct_tls, ready=None, **values):
         """A way whose one process has a port for each encryption, and one for the stand-in."""
         way = Way(name, direct_tls)
-        way.ports = {key: free_port() for key in (*ENCRYPTIONS, "idle")}
+        way.ports = {key: free_port() for key in (*ENCRYPTIONS, "idle", "http")}
         ports = {f"PORT_{key.upper()}": str(port) for key, port in way.ports.items()}
         config = self._fill_in(template, name + Path(template).suffix, **ports, **values)
         process = Process(name, command(config), ready or (lambda: accepts(way.ports["none"])), self)
@@ -202,3 +218,12 @@ class Stage:
             return [envoy, "-c", config, "--concurrency", str(os.cpu_count()), "--log-level", "error", "--disable-hot-restart"]
 
         return self._proxy("envoy", "peers/envoy.yaml", command, True)
+
+    def _nginx(self):
+        """For HTTP alone."""
+        way = Way("nginx")
+        way.ports["http"] = free_port()
+        config = self._fill_in("peers/nginx.conf", "nginx.conf", PORT_HTTP=str(way.ports["http"]))
+        process = Process("nginx", [os.environ["BENCH_NGINX"], "-c", config], lambda: accepts(way.ports["http"]), self)
+        way.processes["http"] = process
+        return way

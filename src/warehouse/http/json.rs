@@ -133,7 +133,7 @@ pub struct Tap {
     /// What stands before the path in the replacement of an address.
     near: String,
     state: State,
-    /// The outermost containers, down to [`FIELD_DEPTH_MAX`].
+    /// The open containers that fields are in, from the outside in.
     outer: Vec<Container>,
     /// How many are open in all.
     depth: usize,
@@ -214,7 +214,11 @@ impl Tap {
         let mut rewritten: Option<BytesMut> = None;
         // Everything before is in `rewritten`, or still to be passed on as it is.
         let mut kept_from = 0;
-        for (at, &byte) in piece.iter().enumerate() {
+        let mut next = 0;
+        while let Some(rest) = piece.get(next..).filter(|rest| !rest.is_empty()) {
+            next += self.skip(rest);
+            let (at, Some(&byte)) = (next, piece.get(next)) else { break };
+            next += 1;
             let withheld_before = self.withholds();
             let replacement = self.step(byte);
             if !withheld_before && self.withholds() {
@@ -234,6 +238,19 @@ impl Tap {
                 out.extend_from_slice(piece.get(rest..).unwrap_or_default());
                 out.freeze()
             }
+        }
+    }
+
+    /// How many bytes can be passed over at once: up to the next that changes anything, in a string or a container that no field
+    /// is in. Nearly all of a large result is.
+    fn skip(&mut self, rest: &[u8]) -> usize {
+        match self.state {
+            State::Text(Purpose::Nothing) => memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len()),
+            State::Between | State::BeforeKey | State::Scalar(None) if self.depth > self.outer.len() => {
+                self.state = State::Between;
+                rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')).unwrap_or(rest.len())
+            }
+            State::Text(_) | State::Escape(_) | State::Between | State::BeforeKey | State::Scalar(_) | State::Whole | State::Broken => 0,
         }
     }
 
@@ -394,8 +411,8 @@ impl Tap {
         if let Some(field) = field {
             self.find(field, Found::Other);
         }
-        if self.depth == self.outer.len() && self.outer.len() < FIELD_DEPTH_MAX {
-            let counts = field.filter(|_| !is_object);
+        let counts = field.filter(|_| !is_object);
+        if counts.is_some() || (is_object && self.leads_on()) {
             self.outer.push(Container { is_object, key: Vec::new(), elements: 0, counts });
         }
         self.depth += 1;
@@ -404,6 +421,15 @@ impl Tap {
             (true, false) => State::BeforeKey,
             (false, false) => State::Between,
         };
+    }
+
+    /// Whether a field can be in the container that begins here.
+    fn leads_on(&self) -> bool {
+        self.depth == self.outer.len()
+            && self.outer.iter().all(|container| container.is_object)
+            && self.fields.iter().any(|field| {
+                field.path.len() > self.outer.len() && field.path.iter().zip(&self.outer).all(|(key, outer)| key.as_bytes() == outer.key)
+            })
     }
 
     fn close(&mut self) {
