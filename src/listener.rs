@@ -141,7 +141,8 @@ pub struct Limits {
     /// Time that a session may be idle. Then it is closed with SQLSTATE 57P05. A running query is not idle.
     pub idle_timeout: Span,
     /// The longest life of a session; without bound where absent, also past the end of the credential that opened it. A session of
-    /// this age is closed with SQLSTATE 57P05 as soon as no query runs; the server then rolls an open transaction back.
+    /// this age is closed with SQLSTATE 57P05 as soon as no query runs; the server then rolls an open transaction back. Over HTTP
+    /// connections of this age are closed behind the request under way, and sessions that clients opened at the warehouse end.
     pub session_age_max: Option<Span>,
 }
 
