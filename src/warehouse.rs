@@ -3,6 +3,7 @@
 use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
+pub mod clickhouse;
 pub mod http;
 pub mod postgres;
 pub mod redshift;
@@ -33,7 +34,7 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO];
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, clickhouse::CLICKHOUSE];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

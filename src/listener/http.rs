@@ -373,7 +373,7 @@ impl Door {
             Sent::Streamed(_) => None,
         };
         let mut response = self.send(&turn, &turn.lease, body, &part.open).await?;
-        if is_refused_login(&response)
+        if self.is_refused_login(&response)
             && let Some(bytes) = again
             && let Some(lease) = self.entry.replace(&turn.lease, self.warehouse.shown(&turn.parts.headers)).await
         {
@@ -381,11 +381,15 @@ impl Door {
             noted.map_err(|fault| self.refused(fault))?;
             response = self.send(&turn, &lease, Sent::Whole(bytes), &part.open).await?;
         }
-        if is_refused_login(&response) {
+        if self.is_refused_login(&response) {
             return Err(self.refused(Fault::new(Reason::TargetLogin).about(self.upstream.target().name.clone())));
         }
         let awaited = Awaited { began, reader: part.reader, opened: part.opened, owner: turn.owner };
         relay::relay(response, self.memory.clone(), awaited).map_err(|fault| self.refused(fault))
+    }
+
+    fn is_refused_login(&self, response: &Response<Incoming>) -> bool {
+        self.warehouse.refuses_login(response.status(), response.headers())
     }
 
     async fn send(&self, turn: &Turn<'_>, lease: &Lease, body: Sent, open: &Open) -> Result<Response<Incoming>, Box<Refusal>> {
@@ -554,10 +558,6 @@ enum Sent {
     Whole(Bytes),
     /// As it comes.
     Streamed(Incoming),
-}
-
-fn is_refused_login(response: &Response<Incoming>) -> bool {
-    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
 /// A reply of our own.

@@ -43,6 +43,11 @@ pub trait HttpWarehouse: fmt::Debug + Send + Sync {
         bearer_or_password(headers)
     }
 
+    /// Whether a reply's head says that the warehouse did not take the login, and has run nothing.
+    fn refuses_login(&self, status: StatusCode, _headers: &HeaderMap) -> bool {
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+    }
+
     /// The request that ends the execution of that name, where there is one. It is sent for what still runs when the program ends.
     fn cancel(&self, id: &str) -> Option<Outgoing>;
 
@@ -227,7 +232,7 @@ pub trait Reader: fmt::Debug + Send + Sync {
         false
     }
 
-    /// What the reply says. Asked once: when it is whole, or at its end.
+    /// What the reply says. Asked once: when it is whole, at its end, or where it broke off.
     fn progress(&mut self) -> Progress;
 }
 
@@ -261,6 +266,8 @@ pub struct Progress {
     pub id: Option<String>,
     /// Rows that came with this reply.
     pub rows: u64,
+    /// Whether there may be rows in it that were not counted.
+    pub are_rows_uncounted: bool,
     /// Rows that it changed, where the reply says so.
     pub changed: Option<u64>,
     /// How it ended, if it did.

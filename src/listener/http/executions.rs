@@ -94,10 +94,18 @@ struct State {
     /// The warehouse's name for it.
     id: Option<String>,
     rows: u64,
+    are_rows_uncounted: bool,
     changed: Option<u64>,
     reply_bytes: u64,
     out_of_band: Option<&'static str>,
     touched: Instant,
+}
+
+impl State {
+    /// The rows that it changed or that came of it, where that is known.
+    fn rows(&self) -> Option<u64> {
+        self.changed.or((!self.are_rows_uncounted).then_some(self.rows))
+    }
 }
 
 /// What runs at the end, to be cancelled.
@@ -159,6 +167,7 @@ impl Executions {
             is_begun: false,
             id: None,
             rows: 0,
+            are_rows_uncounted: false,
             changed: None,
             reply_bytes: 0,
             out_of_band: None,
@@ -259,10 +268,11 @@ impl Execution {
         state.id = progress.id.clone().or(state.id.take());
         state.out_of_band = progress.out_of_band.or(state.out_of_band);
         state.rows += progress.rows;
+        state.are_rows_uncounted |= progress.are_rows_uncounted;
         state.changed = progress.changed.or(state.changed);
         state.reply_bytes += reply_bytes;
         let Some(end) = &progress.end else { return };
-        let rows = Some(state.changed.unwrap_or(state.rows));
+        let rows = state.rows();
         if let Some(permit) = state.permit.take() {
             let (reply_bytes, query_id, out_of_band) = (state.reply_bytes, state.id.clone(), state.out_of_band);
             permit.finish(Outcome { rows, reply_bytes, query_id, out_of_band, ..outcome(end) });
@@ -279,7 +289,7 @@ impl Drop for Execution {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(permit) = state.permit.take() {
-            let (rows, query_id, out_of_band) = (Some(state.rows), state.id.take(), state.out_of_band);
+            let (rows, query_id, out_of_band) = (state.rows(), state.id.take(), state.out_of_band);
             permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, out_of_band, ..Outcome::new(Status::Abandoned) });
         }
     }

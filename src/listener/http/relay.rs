@@ -131,10 +131,15 @@ impl Settlement {
 
     /// Notes that the warehouse broke off in the midst of a reply. What can be asked for again is left as it is.
     fn break_off(&mut self) {
-        let Some(awaited) = self.awaited.take() else { return };
-        let end = Some(End::Failed(Some(Reason::TargetClosed.code().to_owned())));
+        let Some(mut awaited) = self.awaited.take() else { return };
+        let closed = || End::Failed(Some(Reason::TargetClosed.code().to_owned()));
         match awaited.began {
-            began @ (Began::Statement { .. } | Began::Request { .. }) => self.conclude(began, Progress { end, ..Progress::default() }),
+            began @ (Began::Statement { .. } | Began::Request { .. }) => {
+                let said = awaited.reader.progress();
+                let end = said.end.filter(|end| matches!(end, End::Failed(Some(_)))).unwrap_or_else(closed);
+                let end = Some(end);
+                self.conclude(began, Progress { end, news: None, ..said });
+            }
             Began::Followed { .. } | Began::Service => {}
         }
     }

@@ -94,6 +94,41 @@ impl Walk<'_> {
         Scope { expressions: with.cte_tables.iter().map(expression).collect(), visible: 0 }
     }
 
+    /// ClickHouse: `x IN name` and `x IN (name)` read a table where there is one. Without brackets, the parser takes what stands
+    /// behind the name for a part of it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else begins there is no name, and what stands in it is visited")]
+    fn looks_in(&mut self, list: &[Expr]) {
+        let [only] = list else { return };
+        let mut first = only;
+        loop {
+            first = match first {
+                Expr::BinaryOp { left: inner, .. } | Expr::Nested(inner) | Expr::IsNull(inner) | Expr::IsNotNull(inner) => inner,
+                Expr::InList { expr: inner, .. } | Expr::InSubquery { expr: inner, .. } | Expr::Between { expr: inner, .. } => inner,
+                Expr::Like { expr: inner, .. } | Expr::ILike { expr: inner, .. } | Expr::Cast { expr: inner, .. } => inner,
+                Expr::Identifier(name) => return self.read(&ObjectName::from(vec![name.clone()])),
+                Expr::CompoundIdentifier(path) => return self.read(&ObjectName::from(path.clone())),
+                Expr::Value(_) | Expr::Array(_) | Expr::Tuple(_) | Expr::Function(_) | Expr::Subquery(_) | Expr::UnaryOp { .. } => return,
+                _ => return self.found.opaque(OpaqueClass::Unsupported, "IN of what may be the name of a table"),
+            };
+        }
+    }
+
+    /// The relation is read, unless it is an expression of the query.
+    fn read(&mut self, relation: &ObjectName) {
+        if self.is_expression(relation) {
+            return;
+        }
+        match name::named(self.vendor, relation) {
+            Named::Object(object) => self.found.access(Action::Select, Some(object)),
+            Named::Location(location) => self.found.location(Action::Import, &location),
+            Named::Wildcard(dataset) => {
+                self.found.access(Action::Select, Some(dataset));
+                self.found.opaque(OpaqueClass::Wildcard, "tables by the beginning of their names");
+            }
+            Named::Unknown => self.found.access(Action::Select, None),
+        }
+    }
+
     /// Parts of set operations in which the walk has no stop of its own.
     fn set_expression(&mut self, body: &SetExpr) {
         match body {
@@ -191,17 +226,8 @@ impl Visitor for Walk<'_> {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-        if self.is_target(relation) || self.is_expression(relation) {
-            return ControlFlow::Continue(());
-        }
-        match name::named(self.vendor, relation) {
-            Named::Object(object) => self.found.access(Action::Select, Some(object)),
-            Named::Location(location) => self.found.location(Action::Import, &location),
-            Named::Wildcard(dataset) => {
-                self.found.access(Action::Select, Some(dataset));
-                self.found.opaque(OpaqueClass::Wildcard, "tables by the beginning of their names");
-            }
-            Named::Unknown => self.found.access(Action::Select, None),
+        if !self.is_target(relation) {
+            self.read(relation);
         }
         ControlFlow::Continue(())
     }
@@ -211,6 +237,7 @@ impl Visitor for Walk<'_> {
         match expression {
             Expr::Function(Function { name, .. }) if self.is_target(name) => {}
             Expr::Function(Function { name, .. }) => called(self.vendor, name, self.found),
+            Expr::InList { list, .. } if self.vendor.looks_in_tables => self.looks_in(list),
             // Snowflake: `sequence.NEXTVAL`.
             Expr::CompoundIdentifier(path) => {
                 if let [sequence @ .., last] = path.as_slice()

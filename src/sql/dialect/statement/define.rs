@@ -73,6 +73,13 @@ impl Reader<'_> {
             S::If(_) | S::While(_) | S::Case(_) | S::Raise(_) | S::Declare { .. } | S::Open(_) | S::Fetch { .. } | S::Close { .. } => {
                 self.class("SCRIPT", OpaqueClass::Script)
             }
+            S::RenameTable(renamed) => {
+                for pair in renamed {
+                    self.relation(Action::Alter, &pair.old_name);
+                    self.relation(Action::Create, &pair.new_name);
+                }
+                "RENAME TABLE"
+            }
             S::Prepare { statement, .. } => {
                 self.statement(statement);
                 "PREPARE"

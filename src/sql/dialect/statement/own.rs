@@ -3,6 +3,8 @@
 //! Each form is read exactly, and a text in which more stands is not read here. A form of another vendor does no harm: this one
 //! refuses it, or means the same by it. The forms are in the vendors' SQL references, under the first words of each.
 
+mod clickhouse;
+
 use sqlparser::ast::{Expr, ObjectName};
 use sqlparser::keywords::Keyword as K;
 use sqlparser::parser::{Parser, ParserError};
@@ -28,6 +30,10 @@ const FORMS: &[Form] = &[
     |reader, parser| reader.refresh(parser),
     |reader, parser| reader.vacuum(parser),
     |reader, parser| reader.undrop(parser),
+    |reader, parser| reader.exists(parser),
+    |reader, parser| reader.exchange(parser),
+    |reader, parser| reader.create_as(parser),
+    |reader, parser| reader.mutation(parser),
 ];
 
 /// The statement that is all of `tokens`; `None` if it is of no form that is known here.

@@ -48,7 +48,7 @@ impl Reader<'_> {
         "SHOW"
     }
 
-    fn shown(&mut self, view: &str, database: Option<String>) {
+    pub(super) fn shown(&mut self, view: &str, database: Option<String>) {
         let form = |word: &str| name::folded(self.vendor, &Ident::new(word));
         let (schema, name) = match self.vendor.fold {
             Fold::UnquotedUpper | Fold::Lower => (form("information_schema"), form(view)),
