@@ -8,15 +8,14 @@ and a text that ran n times at least n of them. Exits with 1 after naming the st
 import collections
 import csv
 import hashlib
-import json
-import pathlib
 import re
 import sys
+
+from audit_records import records
 
 # Columns of PostgreSQL's csvlog (PostgreSQL docs, "Using CSV-Format Log Output").
 CLIENT, MESSAGE = 4, 13
 STATEMENT = re.compile(r"(?:statement|execute [^:]*): (.*)", re.DOTALL)
-ATTEMPT = b'"kind":"attempt"'
 
 
 def ran(path):
@@ -32,22 +31,9 @@ def ran(path):
 
 
 def attempted(directory):
-    """How often each digest was attempted. Reads the records' JSON out of the files, whatever frames stand around it."""
-    digests = collections.Counter()
-    decoder = json.JSONDecoder()
-    for path in sorted(pathlib.Path(directory).rglob("*")):
-        content = path.read_bytes() if path.is_file() else b""
-        for start in re.finditer(rb'\{"seq":', content):
-            end = content.find(b"\n", start.start())
-            record = content[start.start() : end if end > 0 else len(content)]
-            if ATTEMPT not in record[:200]:
-                continue
-            try:
-                value, _ = decoder.raw_decode(record.decode("utf-8", errors="replace"))
-            except ValueError:
-                continue  # A frame that the crash tore; `audit verify` judges whether it may be.
-            digests[value["sql"]["digest"].rpartition(":")[2]] += 1
-    return digests
+    """How often each digest was attempted."""
+    attempts = (record for record in records(directory) if record["kind"] == "attempt")
+    return collections.Counter(attempt["sql"]["digest"].rpartition(":")[2] for attempt in attempts)
 
 
 def main(statements, directory):

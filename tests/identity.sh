@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-beds=(moto oidc-provider keycloak spire vault postgres18)
+beds=(moto oidc-provider short-lived keycloak spire vault postgres18)
 case "$*" in
     '') ;;
     gate)

@@ -1,9 +1,11 @@
 //! What goes wrong between a client's connection and a session at the warehouse: each with its own reason, told in the
 //! client's protocol, recorded, and counted.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tollhouse::audit::read::Line;
 use tollhouse::dev::issuer::{Issuer, KeyKind};
 use tollhouse::dev::write_certificates;
 
@@ -148,21 +150,46 @@ async fn a_token_that_appears_later_is_taken_without_a_restart() {
     assert_eq!(evidence.of_kind("credential-exchanged").len(), 1);
 }
 
+/// One text field of a record.
+fn text<'l>(line: &'l Line, field: &str) -> &'l str {
+    line.fields.get(field).and_then(Value::as_str).unwrap_or_else(|| panic!("no {field} in {line:?}"))
+}
+
+/// Times in records are RFC 3339 in UTC with nine digits of a second, so their order is that of their texts.
+fn began_after(lines: &[Line], moment: &str) -> bool {
+    lines.iter().any(|line| line.time.as_str() > moment)
+}
+
 #[tokio::test]
-async fn a_credential_is_renewed_before_it_expires_and_open_sessions_go_on() {
+async fn a_run_outlives_its_credentials_and_each_of_its_sessions_logs_in_with_one_that_is_valid() {
     let proxy = Proxy::with(ALLOW_ALL, |config| config["targets"][0]["credential"][1]["lifetime"] = "3s".into()).await;
     let first = proxy.client().await;
+    let end_of_the_first = text(&proxy.records_of("credential-exchanged")[0], "expires_at").to_owned();
+    // As dbt does for each node: a connection, a statement, the end; until some came after the first credential's end.
     eventually(|| async {
-        proxy.client().await;
-        (proxy.records_of("credential-exchanged").len() >= 2).then_some(())
+        let node = proxy.client().await;
+        within(node.simple_query("select 'a node'")).await.unwrap();
+        began_after(&proxy.records_of("session-started"), &end_of_the_first).then_some(())
     })
     .await;
-    within(first.simple_query("select 1")).await.unwrap();
+    within(first.simple_query("select 'past its credential'")).await.unwrap();
+
     let evidence = proxy.stop().await;
-    let mut ids = evidence.texts("credential-exchanged", "credential");
-    ids.dedup();
-    assert_eq!(ids.len(), evidence.of_kind("credential-exchanged").len());
     assert!(evidence.of_kind("session-refused").is_empty());
+    let ends: HashMap<&str, &str> =
+        evidence.of_kind("credential-exchanged").into_iter().map(|line| (text(line, "credential"), text(line, "expires_at"))).collect();
+    assert_eq!(ends.len(), evidence.of_kind("credential-exchanged").len(), "each has an id of its own");
+    let credentials: HashMap<&str, &str> =
+        evidence.of_kind("session").into_iter().map(|line| (text(line, "session"), text(line, "credential"))).collect();
+    for started in evidence.of_kind("session-started") {
+        let credential = credentials[text(started, "session")];
+        assert!(started.time.as_str() < ends[credential], "{credential} had ended: {started:?}");
+    }
+    let used: HashSet<&str> = credentials.values().copied().collect();
+    assert!(used.len() >= 2 && used.iter().all(|used| ends.contains_key(used)), "{used:?} of {ends:?}");
+    let late = evidence.execution("select 'past its credential'");
+    let attempt = evidence.lines.iter().find(|line| line.id() == late.id).unwrap();
+    assert!(attempt.time > end_of_the_first && late.status == "completed", "{late:?}");
 }
 
 #[tokio::test]
