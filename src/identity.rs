@@ -149,7 +149,29 @@ pub trait IdentitySource: Send + Sync {
     /// # Errors
     /// [`IdentityError`] says which check failed. Cancel safe: nothing is kept between calls but published keys.
     fn prove(&self) -> Proving<'_>;
+
+    /// Tells `hears` of each change that the source learns of without being asked, for as long as it is polled. Returns at once where
+    /// it learns of none. Cancel safe.
+    fn watch<'a>(&'a self, hears: &'a Hears<'a>) -> Watching<'a> {
+        let _nobody_is_told = hears;
+        Box::pin(std::future::ready(()))
+    }
 }
+
+/// A change of an identity that its source learned of without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is gone: nothing that was made of it may be used any longer.
+    Withdrawn,
+    /// It can be proven anew; what was made of it before is still good.
+    Renewed,
+}
+
+/// Hears of each change, as soon as it is known.
+pub type Hears<'a> = dyn Fn(Change) + Send + Sync + 'a;
+
+/// A future that tells of changes.
+pub type Watching<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// A proven identity together with the token that proves it to others.
 #[derive(Debug, Clone)]

@@ -213,6 +213,7 @@ impl Server {
             serving.spawn(listener.serve());
         }
         for (target, cache) in credentials {
+            background.spawn(watch_identity(cache.clone(), drain.clone()));
             background.spawn(prefetch(target, cache, drain.clone()));
         }
         state.started.store(true, Ordering::Release);
@@ -316,6 +317,14 @@ async fn prefetch(target: String, credentials: Cache, drain: Drain) {
             let fault = Fault::from(error);
             tracing::warn!(target, reason = fault.reason.code(), chain = fault.chain(), "no credential could be made ahead of the first session");
         }
+    }
+}
+
+/// Has credentials go as soon as the identity is known to be gone, until no session begins any more.
+async fn watch_identity(credentials: Cache, drain: Drain) {
+    tokio::select! {
+        () = drain.reached(Stage::Draining) => {}
+        () = credentials.watch() => {}
     }
 }
 

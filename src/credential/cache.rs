@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::credential::{Credential, CredentialExchange, ExchangeError, StepName, StepReport};
 use crate::fault::Reason;
-use crate::identity::{IdentitySource, Principal, Proof};
+use crate::identity::{Change, IdentitySource, Principal, Proof};
 use crate::metrics::Metrics;
 use crate::target::Target;
 
@@ -82,6 +82,13 @@ impl Cache {
         }
     }
 
+    /// Follows what the identity's source learns by itself, for as long as it is polled: a credential whose identity is withdrawn is
+    /// dropped at once, one whose identity was renewed is exchanged anew at its next use. Returns where the source learns nothing.
+    /// Cancel safe.
+    pub async fn watch(&self) {
+        self.shared.source.watch(&|change| self.shared.note(change)).await;
+    }
+
     /// Another credential in place of one that the warehouse has just refused, if there can be one: it is given up, unless that
     /// happened to another within the last 10 s, for then a new one is no better. `None` leaves the warehouse's refusal as the
     /// answer. Waits and is cancel safe as [`Cache::get`] is.
@@ -118,6 +125,8 @@ struct State {
     failed: Option<Failed>,
     /// When a credential was last given up because the warehouse did not take it.
     rejected: Option<Instant>,
+    /// How often the identity was withdrawn: what an exchange makes that began before the last time is of no use.
+    withdrawals: u64,
 }
 
 /// A lease and its times on both clocks: the one of the wall can be set back, the other stands still while the machine sleeps.
@@ -208,10 +217,10 @@ impl Shared {
         }
         let (land, flight) = watch::channel(None);
         state.flight = Some(flight.clone());
-        let shared = Arc::clone(self);
+        let (shared, withdrawals) = (Arc::clone(self), state.withdrawals);
         tokio::spawn(async move {
             let result = shared.fly().await;
-            shared.land(&result);
+            let result = shared.land(result, withdrawals);
             // Nobody may be waiting any more; the next caller finds the result in the state.
             let _ = land.send(Some(result));
         });
@@ -258,10 +267,12 @@ impl Shared {
         Ok(Lease { principal: Arc::clone(&proof.principal), credential: Arc::new(credential), recorded: Arc::default() })
     }
 
-    fn land(&self, result: &Result<Lease, Failure>) {
+    /// Takes the result of an exchange that began after so many withdrawals, and gives what those who wait are told.
+    fn land(&self, result: Result<Lease, Failure>, withdrawals: u64) -> Result<Lease, Failure> {
         let mut state = self.state();
         state.flight = None;
-        match result {
+        let result = result.and_then(|lease| if state.withdrawals == withdrawals { Ok(lease) } else { Err(Failure::withdrawn()) });
+        match &result {
             Ok(lease) => {
                 state.failed = None;
                 self.metrics.credential_expiry.with_label_values(&[&self.target.name]).set(unix_seconds(lease.expires_at()));
@@ -280,10 +291,37 @@ impl Shared {
                 tracing::warn!(target_name = %target, reason, step, fix = failure.fix, cause, count, "no new credential");
             }
         }
+        result
+    }
+
+    fn note(&self, change: Change) {
+        let target = &self.target.name;
+        let mut state = self.state();
+        match change {
+            Change::Withdrawn => {
+                tracing::warn!(target_name = %target, "the identity is withdrawn, and what was made of it with it");
+                state.withdrawals += 1;
+                state.held = None;
+            }
+            Change::Renewed => {
+                tracing::debug!(target_name = %target, "the identity is renewed");
+                // What was refused before may have been the old one.
+                state.failed = None;
+                if let Some(held) = &mut state.held {
+                    held.renew_after = Instant::now();
+                }
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    fn withdrawn() -> Self {
+        Self { reason: Reason::IdentityWithdrawn, step: None, fix: None, cause: Some("it was withdrawn during the exchange".into()) }
     }
 }
 

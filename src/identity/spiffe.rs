@@ -18,10 +18,14 @@ use x509_parser::prelude::FromDer;
 
 use crate::fault::Reason;
 use crate::identity::token::verified_claims;
-use crate::identity::{Certificate, IdentityError, IdentitySource, Principal, Proof, Proving, SUBJECT_LABEL, SettingsError};
+use crate::identity::{
+    Certificate, Hears, IdentityError, IdentitySource, Principal, Proof, Proving, SUBJECT_LABEL, SettingsError, Watching,
+};
 use crate::secret::Secret;
 
-/// The Workload API, and what to ask of it. Each exchange asks anew, so rotation is seen by itself.
+mod watch;
+
+/// The Workload API, and what to ask of it. Each exchange asks anew; between them the agent's stream tells of a withdrawal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -79,6 +83,15 @@ pub struct Source {
 enum Wish {
     Jwt { audience: String },
     X509,
+}
+
+impl Wish {
+    fn svid(&self) -> Svid {
+        match self {
+            Self::Jwt { .. } => Svid::Jwt,
+            Self::X509 => Svid::X509,
+        }
+    }
 }
 
 impl Source {
@@ -165,6 +178,10 @@ impl IdentitySource for Source {
 
     fn prove(&self) -> Proving<'_> {
         Box::pin(self.ask())
+    }
+
+    fn watch<'a>(&'a self, hears: &'a Hears<'a>) -> Watching<'a> {
+        Box::pin(watch::follow(&self.endpoint, self.id.as_ref(), self.wish.svid(), hears))
     }
 }
 

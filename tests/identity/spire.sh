@@ -2,7 +2,8 @@
 # SPIRE's server and agent: an agent that a join token admits, a workload that it knows by its user id, SVIDs that live a minute at
 # most. The sidecar asks the agent's Workload API. The JWT-SVID is shown to a PostgreSQL where the trust domain's keys judge it; the
 # X.509-SVID is a client certificate for the same one, which trusts the domain's authority. Neither is there before the workload is
-# registered; both are renewed while the sidecar runs, and withdrawn.
+# registered; both are renewed while the sidecar runs, and withdrawn: the first time with SVIDs that end within the minute, the second
+# time with SVIDs that live ten, so that only the agent's stream can have told.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/setup.sh spire
@@ -38,11 +39,14 @@ publish_keys() {
     wait_for "the keys" "${others[-1]}" curl --silent --fail --output /dev/null "http://127.0.0.1:$keys_port/keys.json"
 }
 
-# The workload is whoever runs as this user. SPIRE makes the first DNS name the certificate's common name, which PostgreSQL compares.
+# register_workload [OPTION...]: the workload is whoever runs as this user. SPIRE makes the first DNS name the certificate's common
+# name, which PostgreSQL compares.
 register_workload() {
     server entry create -parentID spiffe://beds.example/agent -spiffeID "$workload" -selector "unix:uid:$(id -u)" \
-        -dns dbt-runner -output json >"$BED_DIR/entry.json"
+        -dns dbt-runner -output json "$@" >"$BED_DIR/entry.json"
 }
+
+forget_workload() { server entry delete -entryID "$(jq --raw-output '.results[0].entry.id' "$BED_DIR/entry.json")"; }
 
 # A client that came before its registration had reached the agent waits, and gets in.
 is_waited_for() {
@@ -78,7 +82,8 @@ is_renewed() {
     logs_in_as "$X509_PORT" dbt-runner
 }
 
-# Without its entry the workload has no identity; what was proven before serves for less than the minute that an SVID lives.
+# Without its entry the workload has no identity. What was proven before serves until the agent has heard of it: for less than a
+# minute, whatever the SVID's life.
 is_withdrawn() {
     local said
     for _ in $(seq 120); do
@@ -116,11 +121,17 @@ check registered-meanwhile is_waited_for
 check x509-svid soon 2 logs_in_as "$X509_PORT" dbt-runner
 keep_secrets
 check renewed is_renewed
-check entry-deleted server entry delete -entryID "$(jq --raw-output '.results[0].entry.id' "$BED_DIR/entry.json")"
+check rotation-heard logged sidecar "the identity is renewed"
+check entry-deleted forget_workload
 check withdrawn-x509-svid is_withdrawn "$X509_PORT"
 check withdrawn-jwt-svid is_withdrawn "$TOLLHOUSE_PORT"
-check registered-again register_workload
+check registered-again register_workload -x509SVIDTTL 600 -jwtSVIDTTL 600
 check x509-svid-again soon 2 logs_in_as "$X509_PORT" dbt-runner
+check jwt-svid-again soon 2 logs_in_as "$TOLLHOUSE_PORT" by_token
+check entry-deleted-again forget_workload
+check withdrawn-x509-svid-of-minutes is_withdrawn "$X509_PORT"
+check withdrawn-jwt-svid-of-minutes is_withdrawn "$TOLLHOUSE_PORT"
+check withdrawal-heard logged sidecar "the identity is withdrawn, and what was made of it with it"
 stop_sidecar
 check record audited ".role == \"by_token\" and .principal.subject == \"$workload\""
 check record-of-the-certificate audited ".role == \"dbt-runner\" and .principal.subject == \"$workload\""

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::{Cache, Lease, Look};
 use crate::credential::{Credential, CredentialExchange, ExchangeError, Exchanging, Login, Report};
 use crate::fault::Reason;
-use crate::identity::{IdentityError, IdentitySource, Principal, Proof, Proving};
+use crate::identity::{Change, Hears, IdentityError, IdentitySource, Principal, Proof, Proving, Watching};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
 use crate::target::{Opening, Target};
@@ -28,6 +28,7 @@ struct Script {
     proof_life: AtomicU32,
     token: Mutex<String>,
     identity_failure: Mutex<Option<Reason>>,
+    changes: watch::Sender<Option<Change>>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,6 +64,16 @@ impl IdentitySource for Script {
                 expires_at: SystemTime::now() + life,
             };
             Ok(Proof { principal: Arc::new(principal), token: Secret::new(self.token.lock().unwrap().clone()), certificate: None })
+        })
+    }
+
+    fn watch<'a>(&'a self, hears: &'a Hears<'a>) -> Watching<'a> {
+        let mut changes = self.changes.subscribe();
+        Box::pin(async move {
+            while changes.changed().await.is_ok() {
+                let change = *changes.borrow_and_update();
+                hears(change.unwrap());
+            }
         })
     }
 }
@@ -102,6 +113,7 @@ impl Script {
             proof_life: AtomicU32::new(7200),
             token: Mutex::new("token".to_owned()),
             identity_failure: Mutex::new(None),
+            changes: watch::Sender::new(None),
         })
     }
 
@@ -333,4 +345,66 @@ async fn what_was_made_of_a_withdrawn_identity_serves_nobody() {
     assert_eq!(id(&cache).await, "credential-1");
     until(|| cache.shared.state().held.is_none()).await;
     assert_eq!(cache.get().await.unwrap_err().reason, Reason::IdentityWithdrawn);
+}
+
+/// A cache that follows its source, in a task that ends with the test.
+async fn watched(script: &Arc<Script>) -> (Cache, JoinSet<()>) {
+    let (cache, _) = cache(script);
+    let mut following = JoinSet::new();
+    following.spawn({
+        let cache = cache.clone();
+        async move { cache.watch().await }
+    });
+    until(|| script.changes.receiver_count() == 1).await;
+    (cache, following)
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_the_source_hears_of_takes_a_young_credential_away_at_once() {
+    let script = Script::new(Answer::Credential(0, HOUR));
+    let (cache, _following) = watched(&script).await;
+    assert_eq!(id(&cache).await, "credential-1");
+    *script.identity_failure.lock().unwrap() = Some(Reason::IdentityWithdrawn);
+    assert_eq!(id(&cache).await, "credential-1", "nobody has heard of it yet");
+    script.changes.send_replace(Some(Change::Withdrawn));
+    until(|| cache.shared.state().held.is_none()).await;
+    assert_eq!(cache.get().await.unwrap_err().reason, Reason::IdentityWithdrawn);
+    // It is there again: what was refused a moment ago is asked for anew.
+    *script.identity_failure.lock().unwrap() = None;
+    assert!(cache.get().await.is_err(), "still remembered");
+    script.changes.send_replace(Some(Change::Renewed));
+    until(|| cache.shared.state().failed.is_none()).await;
+    assert_eq!(id(&cache).await, "credential-2");
+}
+
+#[tokio::test]
+async fn a_renewed_identity_has_its_credential_exchanged_at_the_next_use_and_served_meanwhile() {
+    let script = Script::new(Answer::Credential(0, HOUR));
+    let (cache, _following) = watched(&script).await;
+    assert_eq!(id(&cache).await, "credential-1");
+    let due = || cache.shared.state().held.as_ref().is_some_and(|held| held.is_due(SystemTime::now(), Instant::now()));
+    script.changes.send_replace(Some(Change::Renewed));
+    until(due).await;
+    assert_eq!(script.count(), 1, "nobody uses it, and nobody is asked");
+    assert_eq!(id(&cache).await, "credential-1");
+    while id(&cache).await != "credential-2" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(script.count(), 2);
+}
+
+#[tokio::test]
+async fn what_an_exchange_makes_of_an_identity_that_is_withdrawn_meanwhile_serves_nobody() {
+    let script = Script::closed(Answer::Credential(0, HOUR));
+    let (cache, _following) = watched(&script).await;
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get().await.map(|_| ()) }
+    });
+    until(|| script.count() == 1).await;
+    script.changes.send_replace(Some(Change::Withdrawn));
+    until(|| cache.shared.state().withdrawals == 1).await;
+    script.gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap().unwrap_err().reason, Reason::IdentityWithdrawn);
+    assert!(cache.shared.state().held.is_none());
 }
