@@ -10,16 +10,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::AwsCredentials;
 use crate::credential::chain::Chain;
-use crate::credential::value::{AwsCredentials, Shape};
+use crate::credential::value::Shape;
 use crate::fault::{Fault, Reason};
+use crate::fetch::failure::{Failure, Kind};
 use crate::identity::{IdentityError, Proof};
 use crate::secret::Secret;
 use crate::target::Target;
 use crate::tls::Trust;
 
 pub mod action;
-mod answer;
 pub mod aws;
 pub mod cache;
 pub mod chain;
@@ -276,6 +277,8 @@ pub struct ExchangeError {
     pub step: Option<StepName>,
     /// What to do about it, in one sentence of our own words and configured names, where more is known than the reason says.
     pub fix: Option<String>,
+    /// For how long whoever was asked wants not to be asked again, where it says so.
+    pub retry_after: Option<Duration>,
     /// The cause, without any part of a token.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -284,7 +287,7 @@ pub struct ExchangeError {
 impl ExchangeError {
     /// An error with its cause, which must hold no part of a token.
     pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason, step: None, fix: None, source: Some(source.into()) }
+        Self { reason, step: None, fix: None, retry_after: None, source: Some(source.into()) }
     }
 
     /// Adds what to do about it: one sentence of our own words and configured names.
@@ -306,7 +309,20 @@ impl From<ExchangeError> for Fault {
 
 impl From<IdentityError> for ExchangeError {
     fn from(error: IdentityError) -> Self {
-        Self { reason: error.reason, step: None, fix: None, source: error.source }
+        Self { reason: error.reason, step: None, fix: None, retry_after: error.retry_after, source: error.source }
+    }
+}
+
+impl From<Failure> for ExchangeError {
+    fn from(failure: Failure) -> Self {
+        let reason = match failure.kind {
+            Kind::Away => Reason::ExchangeUnreachable,
+            Kind::Refused => Reason::ExchangeRefused,
+            Kind::Unusable => Reason::ExchangeInvalid,
+            Kind::Unprepared => Reason::ExchangeUnprepared,
+            Kind::Internal => Reason::Internal,
+        };
+        Self { reason, step: None, fix: failure.fix, retry_after: failure.retry_after, source: failure.source }
     }
 }
 

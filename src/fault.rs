@@ -253,10 +253,10 @@ reasons! {
     WorkloadApi { "workload-api-unreachable", Identity, "28000", 503,
         "the SPIFFE Workload API cannot be reached",
         "check that the agent runs and that its socket is mounted where identities[].endpoint_socket or SPIFFE_ENDPOINT_SOCKET says" }
-    /// GitHub gives the job no token.
+    /// GitHub gives the job no token, or AWS the role.
     TokenNotMinted { "token-not-minted", Identity, "28000", 503,
-        "the CI system gives this job no identity token",
-        "a GitHub job needs `permissions: { id-token: write }`; the log has the answer's status" }
+        "whoever makes this workload's identity tokens gives it none",
+        "a GitHub job needs `permissions: { id-token: write }`; an IAM role needs sts:GetWebIdentityToken, in an account with outbound web identity federation; the log has what was answered" }
     /// The file with the workload's labels cannot be used.
     LabelsUnreadable { "labels-unreadable", Identity, "28000", 503,
         "the workload's labels cannot be read",

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +25,7 @@ use crate::tls::stream::Stream;
 use crate::tls::{self, TlsError, Trust};
 
 pub mod endpoint;
+pub mod failure;
 
 /// Time for name resolution, TCP and TLS.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
@@ -32,6 +33,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 const CALL_TIME_MAX: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 /// The largest answer that is read.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest that anybody can have us wait by `Retry-After`: then it is asked again, in case it has recovered.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// A client for HTTPS calls of our own.
 ///
@@ -63,6 +67,23 @@ impl Answer {
         Self { status, body: Secret::new(body), max_age: None, headers }
     }
 
+    /// Whether the status means to ask again later: 408, 429, and those of a failing server, but for the two that say that it never
+    /// does such a thing (RFC 9110, section 15.6; RFC 6585, section 4).
+    pub fn is_busy(&self) -> bool {
+        matches!(self.status.as_u16(), 408 | 429 | 500..=599) && !matches!(self.status.as_u16(), 501 | 505)
+    }
+
+    /// For how long a busy server asks not to be asked again, as seconds or as a date (RFC 9110, section 10.2.3); at most
+    /// [`RETRY_AFTER_MAX`].
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let written = self.header("retry-after").filter(|_| self.is_busy())?.trim();
+        let asked = match written.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => httpdate::parse_http_date(written).ok()?.duration_since(now).unwrap_or_default(),
+        };
+        Some(asked.min(RETRY_AFTER_MAX))
+    }
+
     /// The value of a header, where it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -81,6 +102,11 @@ impl Call {
     /// Reads a document.
     pub fn get() -> Self {
         Self::new(Method::GET, Bytes::new())
+    }
+
+    /// Puts nothing: how EC2's metadata service is asked for a token.
+    pub fn put() -> Self {
+        Self::new(Method::PUT, Bytes::new())
     }
 
     /// Posts a body of that type.
@@ -244,6 +270,8 @@ impl Fetch {
         match self.tls.connect(socket, to.host(), client_auth).await {
             Ok(Stream::Plain(_) | Stream::Unix(_)) => Err(unreachable(TlsError::Disabled.into())),
             Ok(stream) => Ok(stream),
+            // Nothing was sent yet: what we would show cannot be shown.
+            Err(source @ TlsError::Configuration(_)) if shown.is_some() => Err(FetchError::Identity { source }),
             Err(error) => Err(unreachable(error.into())),
         }
     }
@@ -261,6 +289,11 @@ impl<'c> openidconnect::AsyncHttpClient<'c> for Fetch {
             let mut headers = head.headers;
             headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
             let answer = self.send(&to, Call { method: head.method, headers, body: body.into() }).await?;
+            // What openidconnect makes of an answer has no headers.
+            if answer.is_busy() {
+                let (host, status) = (to.authority(), answer.status.as_u16());
+                return Err(FetchError::Busy { host, status, retry_after: answer.retry_after(SystemTime::now()) });
+            }
             let mut response = HttpResponse::new(answer.body.expose().clone());
             *response.status_mut() = answer.status;
             // Every document that openidconnect asks for is JSON, and it insists on hearing so.
@@ -289,6 +322,16 @@ pub enum FetchError {
         host: String,
         /// The limit.
         limit: Duration,
+    },
+    /// It says to come again later; told only where there is no [`Answer`] to look at.
+    #[error("{host} answered {status}")]
+    Busy {
+        /// Which host and port.
+        host: String,
+        /// The status.
+        status: u16,
+        /// For how long it asks not to be asked again.
+        retry_after: Option<Duration>,
     },
     /// The answer is over the limit.
     #[error("the answer of {host} is over 1 MiB")]

@@ -154,3 +154,6 @@ fn recover(error: &BoxError) -> Answer {
     let said = if error.is::<tower::timeout::error::Elapsed>() { "the request took too long\n" } else { "too many requests\n" };
     text(StatusCode::SERVICE_UNAVAILABLE, said)
 }
+
+#[cfg(test)]
+pub(crate) mod stand_in;

@@ -4,24 +4,30 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Reason;
+use crate::fetch::failure::{Failure, Kind};
 use crate::identity::actor::Actor;
 use crate::secret::Secret;
 use crate::tls::{TlsError, Trust};
 
 pub mod actor;
+pub mod aws;
 pub mod client;
 pub mod github_actions;
 pub mod jwks;
 pub mod kubernetes;
 pub mod oidc;
 mod own_token;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod signer;
 pub mod spiffe;
 pub mod token;
 mod token_review;
@@ -38,6 +44,8 @@ pub enum Settings {
     Spiffe(spiffe::Settings),
     /// A token that GitHub mints for a job.
     GithubActions(Box<github_actions::Settings>),
+    /// An IAM role of AWS.
+    Aws(Box<aws::Settings>),
 }
 
 impl Settings {
@@ -48,6 +56,7 @@ impl Settings {
             Self::Oidc(settings) => &settings.name,
             Self::Spiffe(settings) => &settings.name,
             Self::GithubActions(settings) => &settings.name,
+            Self::Aws(settings) => &settings.name,
         }
     }
 
@@ -56,7 +65,7 @@ impl Settings {
         match self {
             Self::Kubernetes(settings) => settings.token_file.is_some(),
             Self::Oidc(settings) => settings.token_file.is_some() || settings.token_env.is_some(),
-            Self::Spiffe(_) | Self::GithubActions(_) => true,
+            Self::Spiffe(_) | Self::GithubActions(_) | Self::Aws(_) => true,
         }
     }
 
@@ -64,14 +73,14 @@ impl Settings {
     pub fn has_certificate(&self) -> bool {
         match self {
             Self::Spiffe(settings) => settings.svid == spiffe::Svid::X509,
-            Self::Kubernetes(_) | Self::Oidc(_) | Self::GithubActions(_) => false,
+            Self::Kubernetes(_) | Self::Oidc(_) | Self::GithubActions(_) | Self::Aws(_) => false,
         }
     }
 
     /// The keys of all labels that it may give.
     pub fn configured_labels(&self) -> impl Iterator<Item = &str> {
         let from_claims = match self {
-            Self::Kubernetes(_) | Self::Spiffe(_) => None,
+            Self::Kubernetes(_) | Self::Spiffe(_) | Self::Aws(_) => None,
             Self::Oidc(settings) => Some(settings.labels_from_claims.keys()),
             Self::GithubActions(settings) => Some(settings.labels_from_claims.keys()),
         };
@@ -85,6 +94,7 @@ impl Settings {
             Self::Oidc(settings) => &settings.labels,
             Self::Spiffe(settings) => &settings.labels,
             Self::GithubActions(settings) => &settings.labels,
+            Self::Aws(settings) => &settings.labels,
         }
     }
 }
@@ -104,6 +114,7 @@ pub fn source(settings: &Settings, trust: Trust) -> Result<Arc<dyn IdentitySourc
         Settings::Oidc(settings) => Arc::new(oidc::Source::new(settings, trust)?),
         Settings::Spiffe(settings) => Arc::new(spiffe::Source::new(settings)?),
         Settings::GithubActions(settings) => Arc::new(github_actions::Source::new(settings, trust)?),
+        Settings::Aws(settings) => Arc::new(aws::Source::new(settings, trust)?),
     })
 }
 
@@ -131,6 +142,9 @@ pub enum SettingsError {
     /// There is a token of the workload, and a client would get that one's labels.
     #[error("proves the workload itself (`token_file` or `token_env`); clients need an identity of their own, without one")]
     WorkloadsOwn,
+    /// Its calls to AWS cannot be made.
+    #[error(transparent)]
+    Aws(#[from] crate::aws::SettingsError),
     /// Its TLS settings cannot be used.
     #[error("its TLS settings cannot be used")]
     Tls(#[from] TlsError),
@@ -227,6 +241,8 @@ pub struct Principal {
 pub struct IdentityError {
     /// Which check failed.
     pub reason: Reason,
+    /// For how long whoever was asked wants not to be asked again, where it says so.
+    pub retry_after: Option<Duration>,
     /// The cause, without any part of the token.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -235,7 +251,22 @@ pub struct IdentityError {
 impl IdentityError {
     /// An error with its cause, which must hold no part of a token.
     pub fn new(reason: Reason, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { reason, source: Some(source.into()) }
+        Self { reason, retry_after: None, source: Some(source.into()) }
+    }
+
+    /// A call to the issuer that failed: `refused` says what it means that it says no.
+    fn of_issuer(failure: Failure, refused: Reason) -> Self {
+        let reason = match failure.kind {
+            Kind::Away | Kind::Unprepared => Reason::IssuerUnreachable,
+            Kind::Refused => refused,
+            Kind::Unusable => Reason::IssuerInvalid,
+            Kind::Internal => Reason::Internal,
+        };
+        let source = match (failure.source, failure.fix) {
+            (Some(source), Some(fix)) => Some(format!("{source}; {fix}").into()),
+            (source, _) => source,
+        };
+        Self { reason, retry_after: failure.retry_after, source }
     }
 }
 

@@ -25,30 +25,33 @@ pub mod dbt;
 pub mod fetch;
 pub mod http_server;
 
-// Layer 3: who is calling.
+// Layer 3: signed calls to AWS, for who is calling and for what they get.
+pub mod aws;
+
+// Layer 4: who is calling.
 pub mod identity;
 
-// Layer 4: what they get, and what they may do.
+// Layer 5: what they get, and what they may do.
 pub mod credential;
 pub mod policy;
 
-// Layer 5: what is remembered, and how each warehouse is spoken to.
+// Layer 6: what is remembered, and how each warehouse is spoken to.
 pub mod audit;
 pub mod warehouse;
 
-// Layer 6: decide, record, permit.
+// Layer 7: decide, record, permit.
 pub mod gate;
 
-// Layer 7: doors.
+// Layer 8: doors.
 pub mod admin;
 pub mod dev;
 pub mod listener;
 
-// Layer 8: what the operator wrote.
+// Layer 9: what the operator wrote.
 pub mod config;
 
-// Layer 9: the running program.
+// Layer 10: the running program.
 pub mod serve;
 
-// Layer 10: the command line.
+// Layer 11: the command line.
 pub mod cli;

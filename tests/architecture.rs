@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["document", "drain", "fault", "log", "metrics", "secret", "target", "unix_socket"],
     &["sql", "tls"],
     &["dbt", "fetch", "http_server"],
+    &["aws"],
     &["identity"],
     &["credential", "policy"],
     &["audit", "warehouse"],

@@ -1,7 +1,8 @@
 //! The steps of a chain, ready to run: the registry of kinds.
 
+use crate::aws::AwsCredentials;
+use crate::aws::container::Agent;
 use crate::credential::Step;
-use crate::credential::aws::pod_identity::PodIdentity;
 use crate::credential::aws::rds_token;
 use crate::credential::aws::redshift_credentials::RedshiftCredentials;
 use crate::credential::aws::web_identity::WebIdentity;
@@ -14,7 +15,7 @@ use crate::credential::oauth::client_credentials::ClientCredentials;
 use crate::credential::oauth::jwt_bearer::JwtBearer;
 use crate::credential::oauth::token_exchange::TokenExchange;
 use crate::credential::password_file::PasswordFile;
-use crate::credential::value::{AwsCredentials, Draft, Shape, Token, Value};
+use crate::credential::value::{Draft, Shape, Token, Value};
 use crate::credential::vault::database::{VaultDatabase, static_user};
 use crate::credential::vault::login::VaultLogin;
 use crate::credential::{Authenticator, ExchangeError, Login, LoginKind, entra, snowflake, subject_token_file, vault, x509_svid};
@@ -101,7 +102,7 @@ pub(super) enum Action {
     ClientCredentials(Box<ClientCredentials>),
     JwtBearer(Box<JwtBearer>),
     AwsWebIdentity(Box<WebIdentity>),
-    AwsPodIdentity(Box<PodIdentity>),
+    AwsPodIdentity(Box<Agent>),
     AwsWebIdentityToken(Box<WebIdentityToken>),
     RdsToken(rds_token::Settings),
     RedshiftCredentials(Box<RedshiftCredentials>),
@@ -132,7 +133,7 @@ impl Action {
             Step::ClientCredentials(settings) => Self::ClientCredentials(Box::new(ClientCredentials::new(settings, trust)?)),
             Step::JwtBearer(settings) => Self::JwtBearer(Box::new(JwtBearer::new(settings, trust)?)),
             Step::AwsWebIdentity(settings) => Self::AwsWebIdentity(Box::new(WebIdentity::new(settings, trust)?)),
-            Step::AwsPodIdentity(settings) => Self::AwsPodIdentity(Box::new(PodIdentity::new(settings, trust)?)),
+            Step::AwsPodIdentity(settings) => Self::AwsPodIdentity(Box::new(settings.agent(trust)?)),
             Step::AwsWebIdentityToken(settings) => Self::AwsWebIdentityToken(Box::new(WebIdentityToken::new(settings, trust)?)),
             Step::RdsToken(settings) => Self::RdsToken(settings.clone()),
             Step::RedshiftCredentials(settings) => Self::RedshiftCredentials(Box::new(RedshiftCredentials::new(settings, trust)?)),
@@ -202,8 +203,8 @@ impl Action {
             // Where it takes nothing, what it is given here is the workload's token, which it does not show.
             Self::ClientCredentials(step) => Value::Token(step.obtain(&value.token()?).await?),
             Self::JwtBearer(step) => Value::Token(step.exchange(&value.token()?, context.workload).await?),
-            Self::AwsWebIdentity(step) => Value::AwsCredentials(step.exchange(&value.token()?, context).await?),
-            Self::AwsPodIdentity(step) => Value::AwsCredentials(step.obtain().await?),
+            Self::AwsWebIdentity(step) => Value::AwsCredentials(step.exchange(&value.token()?, context.principal).await?),
+            Self::AwsPodIdentity(agent) => Value::AwsCredentials(agent.keys().await?),
             Self::AwsWebIdentityToken(step) => Value::Token(step.exchange(&value.aws_credentials()?).await?),
             Self::RdsToken(settings) => Value::Credential(rds_token::make(settings, &value.aws_credentials()?, context)?),
             Self::RedshiftCredentials(step) => Value::Credential(step.obtain(&value.aws_credentials()?, context).await?),

@@ -166,13 +166,15 @@ struct Failed {
 }
 
 impl Failed {
-    /// For how long nobody is asked again: longer and longer while an old credential serves, short while nothing does.
+    /// For how long nobody is asked again: longer and longer while an old credential serves, short while nothing does, and as long as
+    /// whoever was asked wants.
     fn pause(&self, serves: bool) -> Duration {
-        match (serves, is_transient(self.failure.reason)) {
+        let usual = match (serves, is_transient(self.failure.reason)) {
             (true, _) => RENEWAL_PAUSE_MIN.saturating_mul(1 << (self.count.saturating_sub(1)).min(4)).min(RENEWAL_PAUSE_MAX),
             (false, true) => TRANSIENT_PAUSE,
             (false, false) => DENIED_PAUSE,
-        }
+        };
+        usual.max(self.failure.retry_after.unwrap_or_default())
     }
 }
 
@@ -182,6 +184,7 @@ struct Failure {
     reason: Reason,
     step: Option<StepName>,
     fix: Option<String>,
+    retry_after: Option<Duration>,
     cause: Option<Arc<str>>,
 }
 
@@ -241,7 +244,7 @@ impl Shared {
     }
 
     async fn attempts(&self) -> Result<Lease, ExchangeError> {
-        let mut pauses = ATTEMPT_PAUSES.into_iter();
+        let (mut pauses, began) = (ATTEMPT_PAUSES.into_iter(), Instant::now());
         let mut proof = self.source.prove().await?;
         loop {
             let error = match self.exchange_once(&proof).await {
@@ -249,6 +252,11 @@ impl Shared {
                 Err(error) => error,
             };
             let Some(pause) = pauses.next() else { return Err(error) };
+            let pause = pause.max(error.retry_after.unwrap_or_default());
+            // What asks for more than is left is not asked again; the failure is remembered for as long as it wants.
+            if began.elapsed() + pause >= EXCHANGE_TIME_MAX {
+                return Err(error);
+            }
             sleep(pause).await;
             let newer = self.source.prove().await?;
             // What was refused is worth another attempt only if the token has been replaced in the meantime.
@@ -305,8 +313,8 @@ impl Shared {
             }
             Change::Renewed => {
                 tracing::debug!(target_name = %target, "the identity is renewed");
-                // What was refused before may have been the old one.
-                state.failed = None;
+                // What was refused before may have been the old one; whoever wants to be left alone is.
+                state.failed.take_if(|failed| failed.failure.retry_after.is_none());
                 if let Some(held) = &mut state.held {
                     held.renew_after = Instant::now();
                 }
@@ -321,7 +329,7 @@ impl Shared {
 
 impl Failure {
     fn withdrawn() -> Self {
-        Self { reason: Reason::IdentityWithdrawn, step: None, fix: None, cause: Some("it was withdrawn during the exchange".into()) }
+        ExchangeError::new(Reason::IdentityWithdrawn, "it was withdrawn during the exchange").into()
     }
 }
 
@@ -334,14 +342,14 @@ impl From<ExchangeError> for Failure {
             next = cause.source();
         }
         let cause = (!causes.is_empty()).then(|| causes.join(": ").into());
-        Self { reason: error.reason, step: error.step, fix: error.fix, cause }
+        Self { reason: error.reason, step: error.step, fix: error.fix, retry_after: error.retry_after, cause }
     }
 }
 
 impl From<Failure> for ExchangeError {
     fn from(failure: Failure) -> Self {
         let source = failure.cause.map(|cause| cause.to_string().into());
-        Self { reason: failure.reason, step: failure.step, fix: failure.fix, source }
+        Self { reason: failure.reason, step: failure.step, fix: failure.fix, retry_after: failure.retry_after, source }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
+use crate::aws::SettingsError;
 use crate::credential::action::{Action, Context, Signature};
 use crate::credential::oauth::jwt_bearer::Grant;
 use crate::credential::value::{CREDENTIAL_MAKERS, Shape, Token, TokenKind, Value};
@@ -236,6 +237,15 @@ pub enum ChainProblem {
     /// Its TLS settings cannot be used.
     #[error("its TLS settings cannot be used")]
     Tls(#[source] TlsError),
+}
+
+impl From<SettingsError> for ChainProblem {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Setting { field, problem } => Self::Setting { field, problem },
+            SettingsError::Tls(error) => Self::Tls(error),
+        }
+    }
 }
 
 #[cfg(test)]

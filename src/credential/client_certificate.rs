@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::credential::Login;
 use crate::credential::value::{Draft, Token};
-use crate::credential::{ExchangeError, Login, answer};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure};
 use crate::fetch::{Answer, Fetch};
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, TlsError, Trust};
@@ -71,13 +72,13 @@ impl ClientCertificate {
     }
 
     /// Has a new key certified once, on the word of the token.
-    pub(super) async fn obtain(&self, token: &Token) -> Result<Draft, ExchangeError> {
+    pub(super) async fn obtain(&self, token: &Token) -> Result<Draft, Failure> {
         let asked = Request::new(&self.settings.common_name)?;
         let request = SignRequest { csr: &asked.csr, ott: token.value.expose(), not_after: self.settings.lifetime.to_string() };
-        let body = serde_json::to_vec(&request).map_err(answer::internal)?;
-        let answer = self.fetch.post_json(&self.settings.url, body).await.map_err(answer::failed)?;
+        let body = serde_json::to_vec(&request).map_err(failure::internal)?;
+        let answer = self.fetch.post_json(&self.settings.url, body).await.map_err(failure::failed)?;
         if !answer.status.is_success() {
-            return Err(answer::refused(&self.settings.url, &answer, None));
+            return Err(failure::refused(&self.settings.url, &answer, None));
         }
         asked.certified(read_chain(&answer)?)
     }
@@ -93,17 +94,17 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Makes a key, and the request to have it certified for a name.
-    pub(super) fn new(common_name: &'a str) -> Result<Self, ExchangeError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(answer::internal)?;
+    pub(super) fn new(common_name: &'a str) -> Result<Self, Failure> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failure::internal)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
-        let csr = params.serialize_request(&key).and_then(|request| request.pem()).map_err(answer::internal)?;
+        let csr = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failure::internal)?;
         Ok(Self { key, common_name, csr })
     }
 
     /// The credential, if the chain, leaf first, is for the key and the name.
-    pub(super) fn certified(self, chain: Vec<CertificateDer<'static>>) -> Result<Draft, ExchangeError> {
+    pub(super) fn certified(self, chain: Vec<CertificateDer<'static>>) -> Result<Draft, Failure> {
         let issued = check(&chain, &self.key, self.common_name, SystemTime::now())?;
         let key = Secret::new(PrivateKeyDer::from(self.key));
         Ok(Draft { id: Some(issued.serial), login: Login::ClientCertificate { chain, key }, role: None, expires_at: issued.not_after })
@@ -117,28 +118,28 @@ struct Issued {
 }
 
 /// The chain, leaf first; step-ca repeats it in two forms.
-fn read_chain(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, ExchangeError> {
+fn read_chain(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let response: SignResponse =
-        serde_json::from_slice(answer.body.expose()).map_err(|_| answer::invalid("the answer is not a signing answer"))?;
+        serde_json::from_slice(answer.body.expose()).map_err(|_| failure::unusable("the answer is not a signing answer"))?;
     let text = if response.chain.is_empty() { format!("{}\n{}", response.crt, response.ca) } else { response.chain.join("\n") };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    chain.map_err(|_| answer::invalid("the answer holds no certificates"))
+    chain.map_err(|_| failure::unusable("the answer holds no certificates"))
 }
 
 /// A certificate for another key or another name would fail at the warehouse, or worse, not fail.
-fn check(chain: &[CertificateDer<'_>], key: &KeyPair, common_name: &str, now: SystemTime) -> Result<Issued, ExchangeError> {
-    let leaf = chain.first().ok_or_else(|| answer::invalid("the answer holds no certificates"))?;
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| answer::invalid("the certificate cannot be read"))?;
+fn check(chain: &[CertificateDer<'_>], key: &KeyPair, common_name: &str, now: SystemTime) -> Result<Issued, Failure> {
+    let leaf = chain.first().ok_or_else(|| failure::unusable("the answer holds no certificates"))?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| failure::unusable("the certificate cannot be read"))?;
     if leaf.public_key().raw != key.subject_public_key_info() {
-        return Err(answer::invalid("the certificate is for another key"));
+        return Err(failure::unusable("the certificate is for another key"));
     }
     let names: Vec<_> = leaf.subject().iter_common_name().map(|name| name.as_str()).collect();
     if names != [Ok(common_name)] {
-        return Err(answer::invalid("the certificate is for another common name"));
+        return Err(failure::unusable("the certificate is for another common name"));
     }
     let seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
     let not_after = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|end| *end > now);
-    let not_after = not_after.ok_or_else(|| answer::invalid("the certificate has already expired"))?;
+    let not_after = not_after.ok_or_else(|| failure::unusable("the certificate has already expired"))?;
     Ok(Issued { serial: format!("{:x}", leaf.serial), not_after })
 }
 
@@ -151,8 +152,8 @@ mod tests {
     use rustls::pki_types::CertificateDer;
 
     use super::{check, read_chain};
-    use crate::fault::Reason;
     use crate::fetch::Answer;
+    use crate::fetch::failure::Kind;
 
     fn certificate(key: &KeyPair, names: &[&str]) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
@@ -181,7 +182,7 @@ mod tests {
         ];
         for (result, words) in refused {
             let error = result.err().unwrap();
-            assert_eq!(error.reason, Reason::ExchangeInvalid);
+            assert_eq!(error.kind, Kind::Unusable);
             assert!(error.source.unwrap().to_string().contains(words), "{words}");
         }
     }

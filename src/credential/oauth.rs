@@ -7,12 +7,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::{ClientAuth, Shown};
 use crate::credential::value::Token;
-use crate::credential::{ExchangeError, answer};
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::fetch::{Authorization, Fetch};
 use crate::identity::jwks::discover;
 use crate::tls::{ClientSettings, Trust};
@@ -126,11 +127,11 @@ impl TokenEndpoint {
                 Authorization::None
             }
         };
-        let answer = self.fetch.post_form(&endpoint, &form, authorization).await.map_err(answer::failed)?;
+        let answer = self.fetch.post_form(&endpoint, &form, authorization).await.map_err(failure::failed)?;
         if answer.status.is_success() {
-            reply::accepted(&answer, std::time::SystemTime::now())
+            Ok(reply::accepted(&answer, std::time::SystemTime::now())?)
         } else {
-            Err(reply::refused(&endpoint, &answer))
+            Err(reply::refused(&endpoint, &answer).into())
         }
     }
 
@@ -139,14 +140,14 @@ impl TokenEndpoint {
             Place::Endpoint(endpoint) => return Ok(endpoint.clone()),
             Place::Issuer(issuer) => (issuer, self.discovered(issuer).await?),
             Place::Metadata(metadata) => {
-                let answer = self.fetch.get(metadata, Authorization::None).await.map_err(answer::failed)?;
+                let answer = self.fetch.get(metadata, Authorization::None).await.map_err(failure::failed)?;
                 if !answer.status.is_success() {
-                    return Err(answer::refused(metadata, &answer, None));
+                    return Err(failure::refused(metadata, &answer, None).into());
                 }
-                (metadata, answer::json::<Metadata>(&answer, "token_endpoint")?.token_endpoint)
+                (metadata, failure::json::<Metadata>(&answer, "token_endpoint")?.token_endpoint)
             }
         };
-        Endpoint::parse(&named).map_err(|error| answer::invalid(format!("token_endpoint of {from}: {error}")))
+        Endpoint::parse(&named).map_err(|error| failure::unusable(format!("token_endpoint of {from}: {error}")).into())
     }
 
     async fn discovered(&self, issuer: &Endpoint) -> Result<String, ExchangeError> {
@@ -155,7 +156,7 @@ impl TokenEndpoint {
             ExchangeError { reason, ..ExchangeError::from(error) }
         })?;
         let named = metadata.token_endpoint().map(|endpoint| endpoint.url().to_string());
-        named.ok_or_else(|| answer::invalid(format!("the discovery document of {issuer} names no token endpoint")))
+        named.ok_or_else(|| failure::unusable(format!("the discovery document of {issuer} names no token endpoint")).into())
     }
 }
 

@@ -17,9 +17,10 @@ use serde_json::json;
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::{SigningAlgorithm, sign};
 use crate::credential::value::{Draft, Token};
-use crate::credential::{Authenticator, ExchangeError, Login, answer};
+use crate::credential::{Authenticator, ExchangeError, Login};
 use crate::document::Span;
 use crate::fault::Reason;
+use crate::fetch::failure;
 use crate::secret::Secret;
 
 /// A token for Snowflake's workload identity federation.
@@ -91,7 +92,7 @@ pub(in crate::credential) fn with_token(authenticator: Authenticator, token: Tok
 
 /// The login with a JWT of the user's own key.
 pub(in crate::credential) async fn with_key(settings: &KeyPairSettings, role: &str) -> Result<Draft, ExchangeError> {
-    let unfit = |what: &str| answer::unprepared(format!("{}: {what}", settings.key_file.display()));
+    let unfit = |what: &str| failure::unprepared(format!("{}: {what}", settings.key_file.display()));
     let pem = tokio::fs::read_to_string(&settings.key_file).await.map_err(|error| unfit(&format!("cannot be read: {}", error.kind())))?;
     let pem = Secret::new(pem);
     let key = KeyPair::from_pem(pem.expose()).map_err(|_| unfit("holds no private key in PKCS#8"))?;
@@ -99,7 +100,7 @@ pub(in crate::credential) async fn with_key(settings: &KeyPairSettings, role: &s
     let account = settings.account.split('.').next().unwrap_or_default().to_uppercase();
     let user = format!("{account}.{}", settings.user.as_deref().unwrap_or(role).to_uppercase());
     let now = SystemTime::now();
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_err(answer::internal)?.as_secs();
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_err(failure::internal)?.as_secs();
     let life = settings.lifetime.0;
     let claims = json!({ "iss": format!("{user}.SHA256:{fingerprint}"), "sub": user, "iat": seconds, "exp": seconds + life.as_secs() });
     let token = sign(&settings.key_file, settings.algorithm, None, &claims).await?;

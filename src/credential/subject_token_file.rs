@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
-use crate::credential::{ExchangeError, answer};
+use crate::fetch::failure::{self, Failure};
 use crate::secret::Secret;
 
 /// Where a token lies that another system mounts, and what it is.
@@ -46,8 +46,8 @@ impl Settings {
     ///
     /// # Errors
     /// `ExchangeUnprepared` when the file holds no such token, or one that has ended. Cancel safe.
-    pub(super) async fn obtain(&self) -> Result<Token, ExchangeError> {
-        let value = Secret::read(&self.file).await.map_err(answer::unprepared)?;
+    pub(super) async fn obtain(&self) -> Result<Token, Failure> {
+        let value = Secret::read(&self.file).await.map_err(failure::unprepared)?;
         let now = SystemTime::now();
         let (value, id, end) = match &self.token_type {
             TokenKind::Saml2 => {
@@ -64,7 +64,7 @@ impl Settings {
             },
         };
         if end.is_some_and(|end| end <= now) {
-            let error = answer::unprepared(format!("the token in {} has ended", self.file.display()));
+            let error = failure::unprepared(format!("the token in {} has ended", self.file.display()));
             return Err(error.fix("have whoever writes the file renew it"));
         }
         Ok(Token { value, kind: self.token_type.clone(), id, expires_at: end.unwrap_or(now + LIFE_DEFAULT) })
@@ -83,8 +83,8 @@ const BASE64URL: GeneralPurpose =
 ///
 /// # Errors
 /// `ExchangeUnprepared` when it is no base64url of an assertion, or a time in it cannot be read; nothing of it is quoted.
-fn end_of_assertion(assertion: &Secret<String>) -> Result<Option<SystemTime>, ExchangeError> {
-    let unfit = |what: &'static str| answer::unprepared(what).fix("mount one whole SAML 2.0 assertion, base64url-encoded on one line");
+fn end_of_assertion(assertion: &Secret<String>) -> Result<Option<SystemTime>, Failure> {
+    let unfit = |what: &'static str| failure::unprepared(what).fix("mount one whole SAML 2.0 assertion, base64url-encoded on one line");
     let bytes = BASE64URL.decode(assertion.expose()).map(Secret::new).map_err(|_| unfit("the assertion is not base64url"))?;
     let mut reader = Reader::from_str(std::str::from_utf8(bytes.expose()).map_err(|_| unfit("the assertion is not UTF-8"))?);
     let mut end: Option<SystemTime> = None;
@@ -119,5 +119,5 @@ const BOUNDED: [&str; 2] = ["Conditions", "SubjectConfirmationData"];
 /// The attribute's time, where the element has it.
 fn not_on_or_after(element: &BytesStart<'_>) -> Result<Option<SystemTime>, ()> {
     let Some(attribute) = element.try_get_attribute("NotOnOrAfter").map_err(|_| ())? else { return Ok(None) };
-    answer::time(&attribute.value).map(Some).map_err(|_| ())
+    failure::time(&attribute.value).map(Some).map_err(|_| ())
 }

@@ -6,7 +6,6 @@ mod every_step;
 mod faults;
 mod oauth;
 mod secrets;
-mod sigv4;
 mod subject;
 mod vault;
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::AwsCredentials;
 use crate::credential::vault::Server;
 use crate::credential::{ExchangeError, Login, LoginKind};
 use crate::fault::Reason;
@@ -214,19 +215,6 @@ impl Token {
             |audience: &String| audience.len() <= AUDIENCE_BYTES_SHOWN && audience.bytes().all(|byte| byte.is_ascii_graphic());
         said.into_iter().filter(is_showable).take(AUDIENCES_SHOWN).collect()
     }
-}
-
-/// Temporary keys of AWS.
-#[derive(Debug, Clone)]
-pub struct AwsCredentials {
-    /// Names the keys; not secret.
-    pub access_key_id: String,
-    /// The key that signs.
-    pub secret_access_key: Secret<String>,
-    /// What must be sent with every request that is signed.
-    pub session_token: Secret<String>,
-    /// When they end.
-    pub expires_at: SystemTime,
 }
 
 /// A token of Vault or OpenBao.

@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::credential::{ExchangeError, answer};
-use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure, Kind};
 use crate::fetch::{Answer, Call, Fetch};
 use crate::secret::Secret;
 
@@ -53,7 +52,7 @@ struct Anything {}
 const LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Server {
-    async fn get<T: DeserializeOwned>(&self, path: &str, token: &Secret<String>) -> Result<Reply<T>, ExchangeError> {
+    async fn get<T: DeserializeOwned>(&self, path: &str, token: &Secret<String>) -> Result<Reply<T>, Failure> {
         let (to, answer) = self.call(path, Call::get(), Some(token)).await?;
         self.reply(&to, &answer)
     }
@@ -63,49 +62,49 @@ impl Server {
         path: &str,
         token: Option<&Secret<String>>,
         request: &serde_json::Value,
-    ) -> Result<Reply<T>, ExchangeError> {
+    ) -> Result<Reply<T>, Failure> {
         let body = Secret::new(request.to_string());
         let (to, answer) = self.call(path, Call::post("application/json", body.expose().clone().into_bytes()), token).await?;
         self.reply(&to, &answer)
     }
 
     /// Has a token revoked, and with it every lease that it was given.
-    async fn revoke(&self, token: &Secret<String>) -> Result<(), ExchangeError> {
+    async fn revoke(&self, token: &Secret<String>) -> Result<(), Failure> {
         let (to, answer) = self.call("auth/token/revoke-self", Call::post("application/json", Vec::new()), Some(token)).await?;
         if answer.status.is_success() { Ok(()) } else { Err(refused(&to, &answer)) }
     }
 
-    async fn call(&self, path: &str, call: Call, token: Option<&Secret<String>>) -> Result<(Endpoint, Answer), ExchangeError> {
-        let to = self.address.below(&format!("v1/{path}")).map_err(answer::unprepared)?;
+    async fn call(&self, path: &str, call: Call, token: Option<&Secret<String>>) -> Result<(Endpoint, Answer), Failure> {
+        let to = self.address.below(&format!("v1/{path}")).map_err(failure::unprepared)?;
         // Vault's own proxies forward only what carries this header.
-        let mut call = call.header("x-vault-request", "true").map_err(answer::failed)?;
+        let mut call = call.header("x-vault-request", "true").map_err(failure::failed)?;
         if let Some(namespace) = &self.namespace {
-            call = call.header("x-vault-namespace", namespace).map_err(answer::failed)?;
+            call = call.header("x-vault-namespace", namespace).map_err(failure::failed)?;
         }
         if let Some(token) = token {
-            call = call.secret_header("x-vault-token", token).map_err(answer::failed)?;
+            call = call.secret_header("x-vault-token", token).map_err(failure::failed)?;
         }
-        let answer = self.fetch.send(&to, call).await.map_err(answer::failed)?;
+        let answer = self.fetch.send(&to, call).await.map_err(failure::failed)?;
         Ok((to, answer))
     }
 
-    fn reply<T: DeserializeOwned>(&self, to: &Endpoint, answer: &Answer) -> Result<Reply<T>, ExchangeError> {
-        if answer.status.is_success() { answer::json(answer, "auth, data or a field of theirs") } else { Err(refused(to, answer)) }
+    fn reply<T: DeserializeOwned>(&self, to: &Endpoint, answer: &Answer) -> Result<Reply<T>, Failure> {
+        if answer.status.is_success() { failure::json(answer, "auth, data or a field of theirs") } else { Err(refused(to, answer)) }
     }
 }
 
 impl<T> Reply<T> {
-    fn into_data(self) -> Result<T, ExchangeError> {
-        self.data.ok_or_else(|| answer::invalid("the answer holds no data"))
+    fn into_data(self) -> Result<T, Failure> {
+        self.data.ok_or_else(|| failure::unusable("the answer holds no data"))
     }
 }
 
 /// Vault's own words may repeat what was sent, so only its status is said.
-fn refused(to: &Endpoint, answer: &Answer) -> ExchangeError {
-    let error = answer::refused(to, answer, None);
+fn refused(to: &Endpoint, answer: &Answer) -> Failure {
+    let error = failure::refused(to, answer, None);
     match answer.status.as_u16() {
         // Eventual consistency, and the states of a standby.
-        412 | 472 | 473 => ExchangeError { reason: Reason::ExchangeUnreachable, ..error },
+        412 | 472 | 473 => Failure { kind: Kind::Away, ..error },
         403 => error.fix("Vault does not allow this: check the role's policies, and the namespace"),
         404 => error.fix("Vault has nothing there: check `mount`, `role` and the namespace"),
         400 => error.fix("Vault does not take this: check `role`, and what the role binds a token to"),

@@ -1,7 +1,9 @@
 //! Calls against servers that answer in bytes.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -9,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::{Answer, Authorization, BODY_BYTES_MAX, Fetch, FetchError};
 use crate::fetch::endpoint::Endpoint;
 use crate::secret::Secret;
-use crate::tls::{ClientSettings, Mode, Trust};
+use crate::tls::{ClientSettings, Mode, ServerSettings, Trust};
 
 fn fetch() -> Fetch {
     let plain = ClientSettings { mode: Mode::Disable, ..ClientSettings::default() };
@@ -90,4 +92,53 @@ async fn a_secret_that_would_break_the_header_is_not_sent() {
     let error = fetch().get(&at, Authorization::Bearer(&token)).await.unwrap_err();
     assert!(matches!(error, FetchError::Request) && !format!("{error:?}").contains("hunter2"));
     assert!(!task.is_finished(), "nobody connected");
+}
+
+#[test]
+fn a_busy_server_says_when_to_come_back_in_seconds_or_by_the_clock_and_is_not_waited_for_without_end() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let asks = |status: u16, value: &str| {
+        let mut answer = Answer::new(StatusCode::from_u16(status).unwrap(), "text/plain", Vec::new());
+        answer.headers.insert("retry-after", HeaderValue::from_str(value).unwrap());
+        answer.retry_after(now).map(|asked| asked.as_secs())
+    };
+    for (status, value, expected) in [
+        (429, "7", Some(7)),
+        (503, " 0 ", Some(0)),
+        (503, "86400", Some(60)),
+        // The moment itself in each of the three forms (RFC 9110, section 5.6.7), and ten seconds later.
+        (503, "Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+        (503, "Sunday, 06-Nov-94 08:49:47 GMT", Some(10)),
+        (503, "Sun Nov  6 08:49:47 1994", Some(10)),
+        (503, "Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+        (503, "-5", None),
+        (503, "soon", None),
+        (503, "", None),
+        (501, "7", None),
+        (403, "7", None),
+        (200, "7", None),
+    ] {
+        assert_eq!(asks(status, value), expected, "{status} {value:?}");
+    }
+}
+
+#[test]
+fn which_statuses_mean_to_come_again() {
+    let busy = |status: u16| Answer::new(StatusCode::from_u16(status).unwrap(), "text/plain", Vec::new()).is_busy();
+    assert!([408, 429, 500, 502, 503, 504, 520, 599].into_iter().all(busy));
+    assert!(![200, 301, 400, 401, 403, 404, 409, 412, 501, 505].into_iter().any(busy));
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_does_not_go_with_its_key_is_ours_to_mend_and_not_the_servers() {
+    let (directory, keys) = (tempfile::tempdir().unwrap(), [(); 2].map(|()| rcgen::KeyPair::generate().unwrap()));
+    let files = ServerSettings { certificate: directory.path().join("crt"), key: directory.path().join("key") };
+    let leaf = rcgen::CertificateParams::default().self_signed(&keys[0]).unwrap();
+    std::fs::write(&files.certificate, leaf.pem()).unwrap();
+    std::fs::write(&files.key, keys[1].serialize_pem()).unwrap();
+    let (at, _task) = server(Vec::new()).await;
+    let encrypted = Endpoint::parse(&at.as_str().replace("http:", "https:")).unwrap();
+    let fetch = Fetch::showing(&ClientSettings::default(), &files, Trust::Production).unwrap();
+    let error = fetch.get(&encrypted, Authorization::None).await.unwrap_err();
+    assert!(matches!(error, FetchError::Identity { .. }), "{error:?}");
 }

@@ -55,7 +55,7 @@ impl Verifier {
         }
         Ok(Self(match settings {
             Settings::Kubernetes(settings) => Kind::Kubernetes(Box::new(kubernetes::Verifier::new(settings, trust, Pace::USUAL)?)),
-            Settings::Spiffe(_) | Settings::GithubActions(_) => return Err(SettingsError::WorkloadsOwn),
+            Settings::Spiffe(_) | Settings::GithubActions(_) | Settings::Aws(_) => return Err(SettingsError::WorkloadsOwn),
             Settings::Oidc(settings) => Kind::Oidc(Box::new(oidc::Verifier::new(settings, trust, Pace::USUAL)?)),
         }))
     }

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::document::Span;
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::fetch::{Authorization, Fetch};
 use crate::identity::jwks::Pace;
 use crate::identity::kubernetes::leeway_default;
+use crate::identity::own_token::not_ended;
 use crate::identity::token::Algorithm;
 use crate::identity::{IdentityError, IdentitySource, Proof, Proving, SettingsError, oidc};
 use crate::secret::Secret;
@@ -117,23 +119,22 @@ impl Source {
         let (url, request_token) = (variable(&self.request_url_env)?, variable(&self.request_token_env).map(Secret::new)?);
         let token = self.mint(&url, &request_token).await?;
         let principal = self.verifier.verify(&token).await?;
+        not_ended(principal.expires_at)?;
         Ok(Proof { principal: Arc::new(crate::identity::Principal { proven_by: KIND, ..principal }), token, certificate: None })
     }
 
     /// Asks for a token of the audience.
-    async fn mint(&self, url: &str, request_token: &Secret<String>) -> Result<Secret<String>, IdentityError> {
+    pub(super) async fn mint(&self, url: &str, request_token: &Secret<String>) -> Result<Secret<String>, IdentityError> {
         let audience: String = form_urlencoded::byte_serialize(self.audience.as_bytes()).collect();
         // The address has a query already, as GitHub gives it.
         let join = if url.contains('?') { '&' } else { '?' };
         let from = Endpoint::parse(&format!("{url}{join}audience={audience}"))
             .map_err(|error| IdentityError::new(Reason::TokenNotMinted, format!("{}: {error}", self.request_url_env)))?;
+        let not_minted = |failure| IdentityError::of_issuer(failure, Reason::TokenNotMinted);
         let answer = self.fetch.get(&from, Authorization::Bearer(request_token)).await;
-        let answer = answer.map_err(|error| IdentityError::new(Reason::IssuerUnreachable, error))?;
-        let status = answer.status.as_u16();
+        let answer = answer.map_err(|error| not_minted(failure::failed(error)))?;
         if !answer.status.is_success() {
-            let is_transient = matches!(status, 408 | 429 | 500..);
-            let reason = if is_transient { Reason::IssuerUnreachable } else { Reason::TokenNotMinted };
-            return Err(IdentityError::new(reason, format!("{} answered with status {status}", from.authority())));
+            return Err(not_minted(failure::refused(&from, &answer, None)));
         }
         // The parser's message may quote the token.
         let minted: Minted = serde_json::from_slice(answer.body.expose())

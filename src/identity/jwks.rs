@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use hyper::StatusCode;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
 use openidconnect::core::CoreProviderMetadata;
 use openidconnect::{DiscoveryError, IssuerUrl};
@@ -15,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure};
 use crate::fetch::{Answer, Authorization, Fetch, FetchError};
 use crate::identity::IdentityError;
 use crate::identity::token::Header;
@@ -78,6 +78,8 @@ struct Known {
     max_age: Duration,
     attempted: Option<Instant>,
     failure: Option<Reason>,
+    /// For how long after the attempt the issuer wants not to be asked again.
+    retry_after: Option<Duration>,
 }
 
 impl Keys {
@@ -96,7 +98,7 @@ impl Keys {
         if let Some(key) = self.fresh(header) {
             return Ok(key);
         }
-        let _turn = self.turn.acquire().await.map_err(|_| IdentityError { reason: Reason::Internal, source: None })?;
+        let _turn = self.turn.acquire().await.map_err(|_| IdentityError::new(Reason::Internal, "the lock is gone"))?;
         if let Some(key) = self.fresh(header) {
             return Ok(key);
         }
@@ -125,7 +127,7 @@ impl Keys {
 
     fn may_ask(&self, known: &Known) -> bool {
         let pause = if known.fetched.is_some() { self.pace.refetch } else { self.pace.retry };
-        known.attempted.is_none_or(|at| at.elapsed() >= pause)
+        known.attempted.is_none_or(|at| at.elapsed() >= pause.max(known.retry_after.unwrap_or_default()))
     }
 
     async fn refetch(&self, known: &Known) {
@@ -135,11 +137,12 @@ impl Keys {
         self.known.store(Arc::new(Known { attempted, failure: unfinished, ..known.clone() }));
         match self.ask().await {
             Ok((keys, max_age)) => {
-                self.known.store(Arc::new(Known { keys, fetched: attempted, max_age, attempted, failure: None }));
+                self.known.store(Arc::new(Known { keys, fetched: attempted, max_age, attempted, failure: None, retry_after: None }));
             }
             Err(error) => {
                 tracing::warn!(reason = error.reason.code(), error = &error as &dyn std::error::Error, "issuer keys not fetched");
-                self.known.store(Arc::new(Known { attempted, failure: Some(error.reason), ..known.clone() }));
+                let (failure, retry_after) = (Some(error.reason), error.retry_after);
+                self.known.store(Arc::new(Known { attempted, failure, retry_after, ..known.clone() }));
             }
         }
     }
@@ -181,8 +184,8 @@ impl Keys {
             None => None,
         };
         let authorization = bearer.as_ref().map_or(Authorization::None, Authorization::Bearer);
-        let answer = self.fetch.get(from, authorization).await.map_err(no_answer)?;
-        if answer.status.is_success() { Ok(answer) } else { Err(unsuccessful(from, answer.status)) }
+        let answer = self.fetch.get(from, authorization).await.map_err(|error| unanswered(failure::failed(error)))?;
+        if answer.status.is_success() { Ok(answer) } else { Err(unanswered(failure::refused(from, &answer, None))) }
     }
 }
 
@@ -211,8 +214,10 @@ pub async fn discover(fetch: &Fetch, issuer: &Endpoint) -> Result<CoreProviderMe
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum may grow; what is unknown is a document that cannot be used")]
 fn undiscovered(issuer: &Endpoint, error: DiscoveryError<FetchError>) -> IdentityError {
     match error {
-        DiscoveryError::Request(error) => no_answer(error),
-        DiscoveryError::Response(status, ..) if !status.is_success() => unsuccessful(issuer, status),
+        DiscoveryError::Request(error) => unanswered(failure::failed(error)),
+        DiscoveryError::Response(status, ..) if !status.is_success() => {
+            invalid(format!("{} answered {}", issuer.authority(), status.as_u16()))
+        }
         // The library's message may quote the document.
         _ => invalid(format!("the discovery document of {issuer} is not an OpenID provider's")),
     }
@@ -247,21 +252,9 @@ fn json<T: DeserializeOwned>(answer: &Answer, what: &str) -> Result<T, IdentityE
     serde_json::from_slice(answer.body.expose()).map_err(|error| invalid(format!("{what} cannot be read, at line {}", error.line())))
 }
 
-fn no_answer(error: FetchError) -> IdentityError {
-    let reason = match &error {
-        FetchError::Unreachable { .. } | FetchError::TimedOut { .. } | FetchError::Identity { .. } | FetchError::Request => {
-            Reason::IssuerUnreachable
-        }
-        FetchError::TooLarge { .. } => Reason::IssuerInvalid,
-    };
-    IdentityError::new(reason, error)
-}
-
-/// An issuer that is overloaded or broken may answer later; what is not there, or lies elsewhere, is a matter of configuration.
-fn unsuccessful(from: &Endpoint, status: StatusCode) -> IdentityError {
-    let is_transient = matches!(status.as_u16(), 408 | 429 | 500..);
-    let reason = if is_transient { Reason::IssuerUnreachable } else { Reason::IssuerInvalid };
-    IdentityError::new(reason, format!("{} answered with status {}", from.authority(), status.as_u16()))
+/// What is not there, or lies elsewhere, is a matter of configuration.
+fn unanswered(failure: Failure) -> IdentityError {
+    IdentityError::of_issuer(failure, Reason::IssuerInvalid)
 }
 
 fn invalid(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> IdentityError {

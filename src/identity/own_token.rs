@@ -60,10 +60,7 @@ impl OwnToken {
     /// `TokenExpired` when it has ended, or `TokenOlder` when it was issued before one that was seen here: somebody put an old one
     /// back.
     pub(super) fn note(&self, token: &Secret<String>, exp: SystemTime) -> Result<(), IdentityError> {
-        // The leeway is for judging tokens. This one is shown to others, who need not have any, and what is made of it would end with it.
-        if exp <= SystemTime::now() {
-            return Err(IdentityError::new(Reason::TokenExpired, "`exp` has passed, and the leeway is not for what is shown to others"));
-        }
+        not_ended(exp)?;
         let issued =
             verified_claims(token).and_then(|claims| serde_json::from_value::<NumericDate>(claims.get("iat")?.clone()).ok()?.time());
         // `iat` is optional (RFC 7519, section 4.1.6).
@@ -75,6 +72,18 @@ impl OwnToken {
         *newest = (*newest).max(Some(issued));
         Ok(())
     }
+}
+
+/// The leeway is for judging tokens. The workload's own is shown to others, who need not have any, and what is made of it would end
+/// with it.
+///
+/// # Errors
+/// `TokenExpired` when it has ended.
+pub(super) fn not_ended(exp: SystemTime) -> Result<(), IdentityError> {
+    if exp <= SystemTime::now() {
+        return Err(IdentityError::new(Reason::TokenExpired, "`exp` has passed, and the leeway is not for what is shown to others"));
+    }
+    Ok(())
 }
 
 fn from_environment(name: &str) -> Result<Secret<String>, IdentityError> {

@@ -134,7 +134,7 @@ impl Source {
                 return Err(error);
             }
             if self.had_one.load(Ordering::Relaxed) {
-                return Err(IdentityError { reason: Reason::IdentityWithdrawn, source: error.source });
+                return Err(IdentityError { reason: Reason::IdentityWithdrawn, ..error });
             }
             let Some(pause) = pauses.next() else { return Err(error) };
             sleep(pause).await;

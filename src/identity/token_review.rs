@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::fetch::{Answer, Authorization, Call, Fetch};
 use crate::identity::IdentityError;
 use crate::secret::Secret;
@@ -116,21 +117,17 @@ impl TokenReview {
             "kind": "TokenReview",
             "spec": { "token": token.expose(), "audiences": [self.audience] },
         });
-        let unreachable = |error| IdentityError::new(Reason::IssuerUnreachable, error);
+        let unanswered = |failure| IdentityError::of_issuer(failure, Reason::IssuerInvalid);
         let call = Call::post("application/json", review.to_string().into_bytes());
-        let call = call.authorized(Authorization::Bearer(&bearer)).map_err(unreachable)?;
-        let answer = self.fetch.send(&self.endpoint, call).await.map_err(unreachable)?;
-        let host = self.endpoint.authority();
+        let call = call.authorized(Authorization::Bearer(&bearer)).map_err(|error| unanswered(failure::failed(error)))?;
+        let answer = self.fetch.send(&self.endpoint, call).await.map_err(|error| unanswered(failure::failed(error)))?;
         match answer.status.as_u16() {
             200 | 201 => Ok(answer),
             status @ (401 | 403) => {
-                let fix = "the token in bearer_token_file needs the ClusterRole system:auth-delegator";
-                Err(IdentityError::new(Reason::IssuerInvalid, format!("{host} answered with status {status}: {fix}")))
+                let (host, fix) = (self.endpoint.authority(), "the token in bearer_token_file needs the ClusterRole system:auth-delegator");
+                Err(IdentityError::new(Reason::IssuerInvalid, format!("{host} answered {status}: {fix}")))
             }
-            status @ (408 | 429 | 500..) => {
-                Err(IdentityError::new(Reason::IssuerUnreachable, format!("{host} answered with status {status}")))
-            }
-            status => Err(IdentityError::new(Reason::IssuerInvalid, format!("{host} answered with status {status}"))),
+            _ => Err(unanswered(failure::refused(&self.endpoint, &answer, None))),
         }
     }
 

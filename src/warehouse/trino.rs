@@ -245,7 +245,7 @@ mod tests {
     use hyper::{Method, StatusCode};
 
     use super::{FIELDS, TRINO, Trino};
-    use crate::credential::value::AwsCredentials;
+    use crate::aws::AwsCredentials;
     use crate::credential::{Authenticator, Login};
     use crate::fault::Reason;
     use crate::secret::Secret;

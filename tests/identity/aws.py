@@ -3,6 +3,8 @@
 
 moto checks the signature of signed calls and the policy of the role that signs; the one call that AWS takes unsigned,
 AssumeRoleWithWebIdentity, it takes without a look at the token. Here the token is verified by its issuer's published keys.
+GetWebIdentityToken it lacks: behind moto's own check of signature and policy, tokens are made here, with the claims that AWS documents,
+and their keys are published where AWS has those of an account.
 
 PostgreSQL stands in for RDS and Redshift: its `ldap` method brings the cleartext password of a login to the judge. For a Redshift
 user that is the password that moto gave out under that name; for any other it is an RDS token, and right when botocore, given
@@ -11,15 +13,21 @@ the role's keys and the token's own time, makes the same bytes.
 
 import argparse
 import json
+import threading
+import time
 import urllib.request
+import uuid
 from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest import mock
 from urllib.parse import parse_qs
 
 import boto3
 from botocore.signers import generate_db_auth_token
+from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
-from moto.core.responses import BaseResponse
+from joserfc.jwk import RSAKey
+from moto.core.responses import ActionResult, BaseResponse
 from moto.redshift.models import RedshiftBackend
 from moto.server import ThreadedMotoServer
 from moto.sts.exceptions import STSClientError
@@ -31,7 +39,7 @@ from judge import Verifier, judge
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 ROLE_POLICY = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": ["redshift:GetClusterCredentials", "athena:StartQueryExecution"], "Resource": "*"}],
+    "Statement": [{"Effect": "Allow", "Action": ["redshift:GetClusterCredentials", "athena:StartQueryExecution", "sts:GetWebIdentityToken"], "Resource": "*"}],
 }
 TRUST_POLICY = {
     "Version": "2012-10-17",
@@ -61,6 +69,43 @@ def verify_web_identity(verifier):
 
     BaseResponse._authenticate_and_authorize_normal_action = authorize
     TokenResponse.assume_role_with_web_identity = verified
+
+
+def publish(port, keys):
+    """The account's issuer: its keys where the API reference of IAM says, and nothing else."""
+
+    class Issuer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path == "/.well-known/jwks.json"
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            if found:
+                self.wfile.write(json.dumps(keys).encode())
+
+        def log_message(self, *_):
+            pass
+
+    threading.Thread(target=ThreadingHTTPServer(("127.0.0.1", port), Issuer).serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{port}"
+
+
+def make_web_identity_tokens(port):
+    """Makes the call that moto lacks; gives a verifier of its tokens for the warehouse's audience."""
+    key = RSAKey.generate_key(2048, {"kid": "RSA_0", "use": "sig", "alg": "RS256"}, private=True)
+    issuer = publish(port, {"keys": [key.as_dict(private=False)]})
+
+    def get_web_identity_token(self):
+        session = next(role for role in self.backend.assumed_roles if role.access_key_id == self.access_key)
+        now, asked = int(time.time()), self._get_param("Audience.member.1")
+        claims = {"iss": issuer, "aud": asked, "sub": session.role_arn, "iat": now, "jti": str(uuid.uuid4())}
+        claims["exp"] = now + self._get_int_param("DurationSeconds", 300)
+        claims["https://sts.amazonaws.com/"] = {"aws_account": ACCOUNT, "source_region": self.region}
+        token = jwt.encode({"alg": self._get_param("SigningAlgorithm"), "kid": "RSA_0"}, claims, key)
+        print(f"web identity token for {asked}: {session.role_arn}", flush=True)
+        return ActionResult({"WebIdentityToken": token, "Expiration": datetime.fromtimestamp(claims["exp"], timezone.utc)})
+
+    TokenResponse.get_web_identity_token = get_web_identity_token
+    return Verifier(issuer, f"{issuer}/.well-known/jwks.json", None, "warehouse")
 
 
 def remember_passwords():
@@ -123,6 +168,7 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--judge-port", type=int, required=True)
     parser.add_argument("--database-port", type=int, required=True)
+    parser.add_argument("--issuer-port", type=int, required=True, help="where the account's own issuer publishes its keys")
     parser.add_argument("--issuer", required=True)
     parser.add_argument("--ca", required=True)
     parser.add_argument("--ready", required=True, help="a file that is made when everything listens")
@@ -131,8 +177,11 @@ def main():
     issuer = arguments.issuer
     verify_web_identity(Verifier(issuer, f"{issuer}/openid/v1/jwks", arguments.ca, "sts.amazonaws.com"))
     given = remember_passwords()
+    account = make_web_identity_tokens(arguments.issuer_port)
 
     def accepts(user, password):
+        if user == "by-role":
+            return account.verify(password)["sub"] == f"arn:aws:iam::{ACCOUNT}:role/dbt"
         if user.startswith("IAM"):
             return password in given.get(user, ())
         return is_rds_token(user, password, "localhost", arguments.database_port)

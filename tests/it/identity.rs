@@ -150,6 +150,31 @@ async fn a_token_that_appears_later_is_taken_without_a_restart() {
     assert_eq!(evidence.of_kind("credential-exchanged").len(), 1);
 }
 
+#[tokio::test]
+async fn an_older_token_that_is_put_back_opens_no_session_until_a_newer_one_lies_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let older = token_with(|claims| {
+        claims["iat"] = seconds_from_now(claims, -3600);
+        claims["nbf"] = claims["iat"].clone();
+    });
+    std::fs::write(&file, token_with(|_| {})).unwrap();
+    let proxy = Proxy::with(ALLOW_ALL, |config| {
+        config["identities"][0]["token_file"] = json!(file);
+        config["targets"][0]["credential"][1]["lifetime"] = "3s".into();
+    })
+    .await;
+    let open = proxy.client().await;
+    std::fs::write(&file, older).unwrap();
+    let refusal = eventually(|| async { proxy.client_config().connect(tokio_postgres::NoTls).await.err() }).await;
+    let detail = refusal.as_db_error().unwrap().detail().unwrap().to_owned();
+    assert!(detail.starts_with("Reason token-older, "), "{detail}");
+    within(open.simple_query("select 'still open'")).await.unwrap();
+    std::fs::write(&file, token_with(|_| {})).unwrap();
+    eventually(|| async { proxy.client_config().connect(tokio_postgres::NoTls).await.ok().map(|_| ()) }).await;
+    assert!(proxy.stop().await.texts("session-refused", "reason").iter().all(|reason| *reason == "token-older"));
+}
+
 /// One text field of a record.
 fn text<'l>(line: &'l Line, field: &str) -> &'l str {
     line.fields.get(field).and_then(Value::as_str).unwrap_or_else(|| panic!("no {field} in {line:?}"))

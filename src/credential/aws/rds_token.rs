@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::{AwsCredentials, Region, sign};
 use crate::credential::action::Context;
-use crate::credential::aws::{Region, sign};
-use crate::credential::value::{AwsCredentials, Draft};
+use crate::credential::value::Draft;
 use crate::credential::{ExchangeError, Login};
 use crate::fetch::form;
 use crate::secret::Secret;
@@ -61,9 +61,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Settings, token};
+    use crate::aws::AwsCredentials;
     use crate::credential::action::Context;
     use crate::credential::stand_in::{proof, target};
-    use crate::credential::value::{AwsCredentials, Token};
+    use crate::credential::value::Token;
     use crate::secret::Secret;
 
     #[test]

@@ -9,13 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::aws::{AwsCredentials, Place, Region, Service};
+use crate::credential::Login;
 use crate::credential::action::Context;
-use crate::credential::aws::{Place, Region, Service};
 use crate::credential::chain::ChainProblem;
-use crate::credential::value::{AwsCredentials, Draft};
-use crate::credential::{ExchangeError, Login, answer};
+use crate::credential::value::Draft;
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure};
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
 
@@ -125,7 +126,7 @@ impl RedshiftCredentials {
     }
 
     /// Asks once.
-    pub(in crate::credential) async fn obtain(&self, keys: &AwsCredentials, context: Context<'_>) -> Result<Draft, ExchangeError> {
+    pub(in crate::credential) async fn obtain(&self, keys: &AwsCredentials, context: Context<'_>) -> Result<Draft, Failure> {
         let (user, password, expires_at) = match &self.settings.deployment {
             Deployment::Cluster { identifier, auto_create, groups } => {
                 let names: Vec<_> = (1..=groups.len()).map(|place| format!("DbGroups.DbGroup.{place}")).collect();
@@ -144,11 +145,7 @@ impl RedshiftCredentials {
         Ok(Draft { id: None, login: Login::Password(password), role: Some(user), expires_at })
     }
 
-    async fn query<T: serde::de::DeserializeOwned>(
-        &self,
-        keys: &AwsCredentials,
-        mut fields: Vec<(&str, &str)>,
-    ) -> Result<T, ExchangeError> {
+    async fn query<T: serde::de::DeserializeOwned>(&self, keys: &AwsCredentials, mut fields: Vec<(&str, &str)>) -> Result<T, Failure> {
         let seconds = self.settings.lifetime.0.as_secs().to_string();
         fields.insert(1, ("Version", "2012-12-01"));
         fields.push(("DurationSeconds", &seconds));
@@ -156,7 +153,7 @@ impl RedshiftCredentials {
         self.service.query(Some(keys), &fields).await
     }
 
-    async fn serverless(&self, keys: &AwsCredentials, workgroup: &str) -> Result<(String, Secret<String>, SystemTime), ExchangeError> {
+    async fn serverless(&self, keys: &AwsCredentials, workgroup: &str) -> Result<(String, Secret<String>, SystemTime), Failure> {
         let database = self.settings.database.iter().map(|database| ("dbName".to_owned(), json!(database)));
         let asked =
             [("workgroupName".to_owned(), json!(workgroup)), ("durationSeconds".to_owned(), json!(self.settings.lifetime.0.as_secs()))];
@@ -164,14 +161,14 @@ impl RedshiftCredentials {
         let issued: Serverless = self.service.json(keys, "RedshiftServerless.GetCredentials", &request).await?;
         let life = Duration::try_from_secs_f64(issued.expiration).ok();
         let expires_at = life.and_then(|life| SystemTime::UNIX_EPOCH.checked_add(life));
-        let expires_at = expires_at.ok_or_else(|| answer::invalid("a time in the answer cannot be read"))?;
+        let expires_at = expires_at.ok_or_else(|| failure::unusable("a time in the answer cannot be read"))?;
         Ok((issued.db_user, Secret::new(issued.db_password), expires_at))
     }
 }
 
 impl Issued {
-    fn into_parts(self) -> Result<(String, Secret<String>, SystemTime), ExchangeError> {
-        let expires_at = answer::time(&self.expiration)?;
+    fn into_parts(self) -> Result<(String, Secret<String>, SystemTime), Failure> {
+        let expires_at = failure::time(&self.expiration)?;
         Ok((self.db_user, Secret::new(self.db_password), expires_at))
     }
 }

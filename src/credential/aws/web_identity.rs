@@ -1,23 +1,16 @@
 //! Temporary AWS keys for a token of an issuer that an IAM role trusts (STS AssumeRoleWithWebIdentity).
-//!
-//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::action::Context;
-use crate::credential::aws::{Place, Region, Service};
-use crate::credential::chain::ChainProblem;
-use crate::credential::value::{AwsCredentials, Token};
-use crate::credential::{ExchangeError, answer};
+use crate::aws::sts::{self, Role, Sts};
+use crate::aws::{AwsCredentials, Place, Region, SettingsError};
+use crate::credential::value::Token;
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::Failure;
 use crate::identity::Principal;
-use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
-
-/// The audience that such a token usually has.
-pub(in crate::credential) const AUDIENCE: &str = "sts.amazonaws.com";
 
 /// A role and how it is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,44 +48,21 @@ fn lifetime_default() -> Span {
 }
 
 fn audience_default() -> String {
-    AUDIENCE.to_owned()
+    sts::AUDIENCE.to_owned()
 }
 
 /// One role.
 #[derive(Debug)]
 pub(in crate::credential) struct WebIdentity {
-    service: Service,
+    sts: Sts,
     settings: Settings,
 }
 
-#[derive(Deserialize)]
-struct Response {
-    #[serde(rename = "AssumeRoleWithWebIdentityResult")]
-    result: Outcome,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    #[serde(rename = "Credentials")]
-    credentials: Issued,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Issued {
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
-    expiration: String,
-}
-
 impl WebIdentity {
-    pub(in crate::credential) fn new(settings: &Settings, trust: Trust) -> Result<Self, ChainProblem> {
-        if !(900..=43_200).contains(&settings.lifetime.0.as_secs()) {
-            return Err(ChainProblem::Setting { field: "lifetime", problem: "STS gives keys for 15 minutes to 12 hours".to_owned() });
-        }
+    pub(in crate::credential) fn new(settings: &Settings, trust: Trust) -> Result<Self, SettingsError> {
+        sts::check_life_of_keys(settings.lifetime.0)?;
         let place = Place { region: &settings.region, endpoint: settings.endpoint.as_ref(), tls: &settings.tls };
-        Ok(Self { service: Service::new("sts", place, trust)?, settings: settings.clone() })
+        Ok(Self { sts: Sts::new(place, trust)?, settings: settings.clone() })
     }
 
     /// The audience that the token should have.
@@ -101,43 +71,26 @@ impl WebIdentity {
     }
 
     /// Asks once.
-    pub(in crate::credential) async fn exchange(&self, token: &Token, context: Context<'_>) -> Result<AwsCredentials, ExchangeError> {
+    pub(in crate::credential) async fn exchange(&self, token: &Token, principal: &Principal) -> Result<AwsCredentials, Failure> {
         let settings = &self.settings;
-        let name = settings.session_name.clone().unwrap_or_else(|| session_name(context.principal));
-        let seconds = settings.lifetime.0.as_secs().to_string();
-        let mut fields = vec![
-            ("Action", "AssumeRoleWithWebIdentity"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", &settings.role_arn),
-            ("RoleSessionName", &name),
-            ("WebIdentityToken", token.value.expose()),
-            ("DurationSeconds", &seconds),
-        ];
-        fields.extend(settings.policy.as_deref().map(|policy| ("Policy", policy)));
-        let names: Vec<_> = (1..=settings.policy_arns.len()).map(|place| format!("PolicyArns.member.{place}.arn")).collect();
-        fields.extend(names.iter().map(String::as_str).zip(settings.policy_arns.iter().map(String::as_str)));
-        let issued = self.service.query::<Response>(None, &fields).await?.result.credentials;
-        Ok(AwsCredentials {
-            access_key_id: issued.access_key_id,
-            secret_access_key: Secret::new(issued.secret_access_key),
-            session_token: Secret::new(issued.session_token),
-            expires_at: answer::time(&issued.expiration)?,
-        })
+        let session = settings.session_name.clone().unwrap_or_else(|| session_name(principal));
+        let role = Role {
+            arn: &settings.role_arn,
+            session: &session,
+            lifetime: settings.lifetime.0,
+            policy: settings.policy.as_deref(),
+            policy_arns: &settings.policy_arns,
+        };
+        self.sts.assume_role_with_web_identity(role, &token.value).await
     }
 }
 
-/// A name that STS takes, `[\w+=,.@-]{2,64}`, for who it is.
+/// A name that STS takes for who it is.
 fn session_name(principal: &Principal) -> String {
-    let name = match (&principal.namespace, &principal.service_account) {
-        (Some(namespace), Some(account)) => format!("{namespace}.{account}"),
-        (None, _) | (_, None) => principal.subject.clone(),
-    };
-    let mut name: String =
-        name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || "_+=,.@-".contains(c) { c } else { '-' }).collect();
-    while name.len() < 2 {
-        name.push('-');
+    match (&principal.namespace, &principal.service_account) {
+        (Some(namespace), Some(account)) => sts::session_name(&format!("{namespace}.{account}")),
+        (None, _) | (_, None) => sts::session_name(&principal.subject),
     }
-    name
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! A token that says to others which IAM role somebody is (STS GetWebIdentityToken).
-//!
-//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html>
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::aws::{Place, Region, Service};
-use crate::credential::chain::ChainProblem;
-use crate::credential::value::{AwsCredentials, Token, TokenKind, UnverifiedClaims};
-use crate::credential::{ExchangeError, answer};
+use crate::aws::sts::{Algorithm, Sts, Wanted};
+use crate::aws::{AwsCredentials, Place, Region, SettingsError};
+use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
-use crate::secret::Secret;
+use crate::fetch::failure::Failure;
 use crate::tls::{ClientSettings, Trust};
 
 /// What the token should say.
@@ -40,69 +37,30 @@ fn lifetime_default() -> Span {
     Span::seconds(300)
 }
 
-/// What STS signs with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    #[default]
-    RS256,
-    /// ECDSA on P-384 with SHA-384.
-    ES384,
-}
-
 /// One kind of token.
 #[derive(Debug)]
 pub(in crate::credential) struct WebIdentityToken {
-    service: Service,
+    sts: Sts,
     settings: Settings,
 }
 
-#[derive(Deserialize)]
-struct Response {
-    #[serde(rename = "GetWebIdentityTokenResult")]
-    result: Issued,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Issued {
-    web_identity_token: String,
-    expiration: String,
-}
-
 impl WebIdentityToken {
-    pub(in crate::credential) fn new(settings: &Settings, trust: Trust) -> Result<Self, ChainProblem> {
-        let fail = |field, problem: &str| Err(ChainProblem::Setting { field, problem: problem.to_owned() });
-        if !(1..=10).contains(&settings.audiences.len()) {
-            return fail("audiences", "STS takes one to ten");
-        }
-        if !(60..=3600).contains(&settings.lifetime.0.as_secs()) {
-            return fail("lifetime", "STS gives such tokens for 1 minute to 1 hour");
-        }
+    pub(in crate::credential) fn new(settings: &Settings, trust: Trust) -> Result<Self, SettingsError> {
+        settings.wanted().check()?;
         let place = Place { region: &settings.region, endpoint: settings.endpoint.as_ref(), tls: &settings.tls };
-        Ok(Self { service: Service::new("sts", place, trust)?, settings: settings.clone() })
+        Ok(Self { sts: Sts::new(place, trust)?, settings: settings.clone() })
     }
 
     /// Asks once.
-    pub(in crate::credential) async fn exchange(&self, keys: &AwsCredentials) -> Result<Token, ExchangeError> {
-        let settings = &self.settings;
-        let seconds = settings.lifetime.0.as_secs().to_string();
-        let algorithm = match settings.algorithm {
-            Algorithm::RS256 => "RS256",
-            Algorithm::ES384 => "ES384",
-        };
-        let mut fields = vec![
-            ("Action", "GetWebIdentityToken"),
-            ("Version", "2011-06-15"),
-            ("SigningAlgorithm", algorithm),
-            ("DurationSeconds", &seconds),
-        ];
-        let names: Vec<_> = (1..=settings.audiences.len()).map(|place| format!("Audience.member.{place}")).collect();
-        fields.extend(names.iter().map(String::as_str).zip(settings.audiences.iter().map(String::as_str)));
-        let issued = self.service.query::<Response>(Some(keys), &fields).await?.result;
-        let expires_at = answer::time(&issued.expiration)?;
-        let value = Secret::new(issued.web_identity_token);
+    pub(in crate::credential) async fn exchange(&self, keys: &AwsCredentials) -> Result<Token, Failure> {
+        let (value, expires_at) = self.sts.web_identity_token(keys, self.settings.wanted()).await?;
         let id = UnverifiedClaims::of(&value).and_then(UnverifiedClaims::id);
         Ok(Token { value, kind: TokenKind::Jwt, id, expires_at })
+    }
+}
+
+impl Settings {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { audiences: &self.audiences, algorithm: self.algorithm, lifetime: self.lifetime.0 }
     }
 }

@@ -36,6 +36,8 @@ enum Answer {
     /// Seconds since it was issued, and seconds that it still lives.
     Credential(u64, u64),
     Failure(Reason),
+    /// Away, and for so long wants to be left alone.
+    Busy(Duration),
     Panic,
 }
 
@@ -98,6 +100,9 @@ impl CredentialExchange for Script {
                     expires_at: now + Duration::from_secs(life),
                 }),
                 Answer::Failure(reason) => Err(ExchangeError::new(reason, "as told")),
+                Answer::Busy(wish) => {
+                    Err(ExchangeError { retry_after: Some(wish), ..ExchangeError::new(Reason::ExchangeUnreachable, "as told") })
+                }
                 Answer::Panic => panic!("as told"),
             }
         })
@@ -407,4 +412,32 @@ async fn what_an_exchange_makes_of_an_identity_that_is_withdrawn_meanwhile_serve
     script.gate.add_permits(1);
     assert_eq!(waiting.await.unwrap().unwrap_err().reason, Reason::IdentityWithdrawn);
     assert!(cache.shared.state().held.is_none());
+}
+
+#[tokio::test]
+async fn an_exchange_that_wants_to_be_left_alone_for_a_moment_is_waited_for() {
+    let wish = Duration::from_millis(1200);
+    let script = Script::new(Answer::Busy(wish));
+    let (cache, _) = cache(&script);
+    let began = Instant::now();
+    let waiting = tokio::spawn(async move { id(&cache).await });
+    until(|| script.count() == 1).await;
+    script.tell(Answer::Credential(0, HOUR));
+    assert_eq!(waiting.await.unwrap(), "credential-2", "and asked again once");
+    assert!(began.elapsed() >= wish);
+}
+
+#[tokio::test]
+async fn an_exchange_that_wants_to_be_left_alone_for_longer_fails_at_once_and_is_left_alone() {
+    let script = Script::new(Answer::Busy(Duration::from_secs(40)));
+    let (cache, _) = cache(&script);
+    assert_eq!(cache.get().await.unwrap_err().reason, Reason::ExchangeUnreachable);
+    assert_eq!(script.count(), 1);
+    let (wall, instant) = (SystemTime::now(), Instant::now());
+    let asks_at = |seconds| !matches!(cache.shared.look(wall, instant + Duration::from_secs(seconds)), Look::Failure(_));
+    assert!(!asks_at(2) && !asks_at(39), "longer than after another failure");
+    script.tell(Answer::Credential(0, HOUR));
+    assert!(asks_at(41));
+    until(|| cache.shared.state().held.is_some()).await;
+    assert_eq!(id(&cache).await, "credential-2");
 }

@@ -11,9 +11,9 @@ use crate::credential::chain::ChainProblem;
 use crate::credential::gcp::CLOUD_PLATFORM;
 use crate::credential::oauth::usual;
 use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
-use crate::credential::{ExchangeError, answer};
 use crate::document::Span;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure};
 use crate::fetch::{Authorization, Call, Fetch};
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
@@ -97,34 +97,34 @@ impl Impersonation {
     }
 
     /// Asks once.
-    pub(in crate::credential) async fn exchange(&self, token: &Token) -> Result<Token, ExchangeError> {
+    pub(in crate::credential) async fn exchange(&self, token: &Token) -> Result<Token, Failure> {
         let settings = &self.settings;
         let delegates: Vec<_> = settings.delegates.iter().map(|account| format!("projects/-/serviceAccounts/{account}")).collect();
         if let Some(audience) = &settings.id_token_audience {
             let request = json!({ "audience": audience, "delegates": delegates, "includeEmail": true });
             let value = Secret::new(self.call::<IdToken>("generateIdToken", &request, token).await?.token);
-            let claims = UnverifiedClaims::of(&value).ok_or_else(|| answer::invalid("the identity token is not a JWT"))?;
-            let expires_at = claims.exp.and_then(|exp| exp.time()).ok_or_else(|| answer::invalid("the identity token has no end"))?;
+            let claims = UnverifiedClaims::of(&value).ok_or_else(|| failure::unusable("the identity token is not a JWT"))?;
+            let expires_at = claims.exp.and_then(|exp| exp.time()).ok_or_else(|| failure::unusable("the identity token has no end"))?;
             return Ok(Token { id: claims.id(), value, kind: TokenKind::Jwt, expires_at });
         }
         let lifetime = format!("{}s", settings.lifetime.0.as_secs());
         let request = json!({ "delegates": delegates, "scope": settings.scopes, "lifetime": lifetime });
         let made: AccessToken = self.call("generateAccessToken", &request, token).await?;
-        let expires_at = answer::time(&made.expire_time)?;
+        let expires_at = failure::time(&made.expire_time)?;
         Ok(Token { value: Secret::new(made.access_token), kind: TokenKind::Access, id: None, expires_at })
     }
 
-    async fn call<T: DeserializeOwned>(&self, name: &str, request: &serde_json::Value, token: &Token) -> Result<T, ExchangeError> {
-        let to = Endpoint::parse(&format!("{}:{name}", self.account)).map_err(answer::internal)?;
+    async fn call<T: DeserializeOwned>(&self, name: &str, request: &serde_json::Value, token: &Token) -> Result<T, Failure> {
+        let to = Endpoint::parse(&format!("{}:{name}", self.account)).map_err(failure::internal)?;
         let call = Call::post("application/json", request.to_string().into_bytes());
-        let call = call.authorized(Authorization::Bearer(&token.value)).map_err(answer::failed)?;
-        let answer = self.fetch.send(&to, call).await.map_err(answer::failed)?;
+        let call = call.authorized(Authorization::Bearer(&token.value)).map_err(failure::failed)?;
+        let answer = self.fetch.send(&to, call).await.map_err(failure::failed)?;
         if answer.status.is_success() {
-            return answer::json(&answer, "the token or its end");
+            return failure::json(&answer, "the token or its end");
         }
         let status = serde_json::from_slice::<Refused>(answer.body.expose()).ok().map(|refused| refused.error.status);
-        let status = status.as_deref().and_then(answer::code);
-        let error = answer::refused(&to, &answer, status);
+        let status = status.as_deref().and_then(failure::code);
+        let error = failure::refused(&to, &answer, status);
         Err(match status {
             Some("PERMISSION_DENIED") => error.fix(format!(
                 "grant roles/iam.workloadIdentityUser or serviceAccountTokenCreator on {} to who is exchanged; a new grant takes minutes",

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::credential::chain::ChainProblem;
 use crate::credential::gcp::CLOUD_PLATFORM;
 use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
-use crate::credential::{ExchangeError, answer};
-use crate::fault::Reason;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure, Kind};
 use crate::fetch::{Call, Fetch, form};
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
@@ -79,18 +78,18 @@ impl Metadata {
     }
 
     /// Asks once.
-    pub(in crate::credential) async fn obtain(&self) -> Result<Token, ExchangeError> {
-        let call = Call::get().header("metadata-flavor", "Google").map_err(answer::failed)?;
-        let answer = self.fetch.send(&self.url, call).await.map_err(answer::failed)?;
+    pub(in crate::credential) async fn obtain(&self) -> Result<Token, Failure> {
+        let call = Call::get().header("metadata-flavor", "Google").map_err(failure::failed)?;
+        let answer = self.fetch.send(&self.url, call).await.map_err(failure::failed)?;
         // Whoever does not say so is not the metadata server, and its token could be anybody's.
         if answer.header("metadata-flavor") != Some("Google") {
-            return Err(answer::invalid("the answer does not come from a metadata server: it lacks Metadata-Flavor"));
+            return Err(failure::unusable("the answer does not come from a metadata server: it lacks Metadata-Flavor"));
         }
         if !answer.status.is_success() {
-            let error = answer::refused(&self.url, &answer, None);
+            let error = failure::refused(&self.url, &answer, None);
             // GKE's server knows nothing of a pod in its first seconds.
             return Err(match answer.status.as_u16() {
-                404 => ExchangeError { reason: Reason::ExchangeUnreachable, ..error }
+                404 => Failure { kind: Kind::Away, ..error }
                     .fix("the node knows no such account for this pod; check the annotation of its service account"),
                 _ => error,
             });
@@ -98,11 +97,11 @@ impl Metadata {
         if self.wants_identity {
             let text = std::str::from_utf8(answer.body.expose()).unwrap_or_default().trim();
             let value = Secret::from(text);
-            let claims = UnverifiedClaims::of(&value).ok_or_else(|| answer::invalid("the identity token is not a JWT"))?;
-            let expires_at = claims.exp.and_then(|exp| exp.time()).ok_or_else(|| answer::invalid("the identity token has no end"))?;
+            let claims = UnverifiedClaims::of(&value).ok_or_else(|| failure::unusable("the identity token is not a JWT"))?;
+            let expires_at = claims.exp.and_then(|exp| exp.time()).ok_or_else(|| failure::unusable("the identity token has no end"))?;
             return Ok(Token { id: claims.id(), value, kind: TokenKind::Jwt, expires_at });
         }
-        let made: AccessToken = answer::json(&answer, "access_token or expires_in")?;
+        let made: AccessToken = failure::json(&answer, "access_token or expires_in")?;
         let expires_at = SystemTime::now() + Duration::from_secs(made.expires_in.min(24 * 3600));
         Ok(Token { value: Secret::new(made.access_token), kind: TokenKind::Access, id: None, expires_at })
     }

@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::credential::ExchangeError;
 use crate::credential::value::Token;
-use crate::credential::{ExchangeError, answer};
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::secret::Secret;
 use crate::tls::ServerSettings;
 
@@ -114,11 +115,11 @@ impl ClientAuth {
         Ok(Shown::Fields(match self {
             Self::None => Vec::new(),
             Self::Basic { client_id, client_secret_file } => {
-                let client_secret = Secret::read(client_secret_file).await.map_err(answer::unprepared)?;
+                let client_secret = Secret::read(client_secret_file).await.map_err(failure::unprepared)?;
                 return Ok(Shown::Basic { client_id: client_id.clone(), client_secret });
             }
             Self::Post { client_id, client_secret_file } => {
-                let secret = Secret::read(client_secret_file).await.map_err(answer::unprepared)?;
+                let secret = Secret::read(client_secret_file).await.map_err(failure::unprepared)?;
                 vec![("client_id", plain(client_id)), ("client_secret", secret)]
             }
             Self::PrivateKeyJwt { client_id, key_file, algorithm, key_id, audience } => {
@@ -139,9 +140,9 @@ impl ClientAuth {
 
 /// What an assertion of ours says (RFC 7523, section 3).
 fn claims(client_id: &str, audience: &str) -> Result<serde_json::Value, ExchangeError> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(answer::internal)?.as_secs();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(failure::internal)?.as_secs();
     let mut id = [0; 16];
-    aws_lc_rs::rand::fill(&mut id).map_err(answer::internal)?;
+    aws_lc_rs::rand::fill(&mut id).map_err(failure::internal)?;
     Ok(json!({
         "iss": client_id, "sub": client_id, "aud": audience,
         "iat": now, "exp": now + ASSERTION_SECONDS, "jti": format!("{:032x}", u128::from_be_bytes(id)),
@@ -155,7 +156,7 @@ pub(in crate::credential) async fn sign(
     key_id: Option<String>,
     claims: &serde_json::Value,
 ) -> Result<Secret<String>, ExchangeError> {
-    let unfit = |what: &str| answer::unprepared(format!("{}: {what}", key_file.display()));
+    let unfit = |what: &str| failure::unprepared(format!("{}: {what}", key_file.display()));
     let pem = Secret::new(tokio::fs::read(key_file).await.map_err(|error| unfit(&format!("cannot be read: {}", error.kind())))?);
     let (key, algorithm) = match algorithm {
         SigningAlgorithm::RS256 => (EncodingKey::from_rsa_pem(pem.expose()), jsonwebtoken::Algorithm::RS256),

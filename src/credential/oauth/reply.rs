@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use crate::credential::value::{Token, TokenKind, UnverifiedClaims};
-use crate::credential::{ExchangeError, answer};
-use crate::fault::Reason;
 use crate::fetch::Answer;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure, Kind};
 use crate::secret::Secret;
 
 /// Life of a token whose endpoint does not say (RFC 6749 and RFC 8693 leave `expires_in` optional).
@@ -42,21 +41,21 @@ struct Refused {
 }
 
 /// The token in an answer.
-pub(super) fn accepted(answer: &Answer, now: SystemTime) -> Result<Token, ExchangeError> {
-    let accepted: Accepted = answer::json(answer, "access_token, token_type or expires_in")?;
+pub(super) fn accepted(answer: &Answer, now: SystemTime) -> Result<Token, Failure> {
+    let accepted: Accepted = failure::json(answer, "access_token, token_type or expires_in")?;
     let value = Secret::new(accepted.access_token);
     // A token bound to a key (RFC 9449) is no use to a warehouse, and sending it on would look like a bearer token.
     if !["bearer", "n_a"].contains(&accepted.token_type.to_ascii_lowercase().as_str()) {
-        return Err(answer::invalid("token_type is neither Bearer nor N_A").fix("have the server issue bearer tokens to this client"));
+        return Err(failure::unusable("token_type is neither Bearer nor N_A").fix("have the server issue bearer tokens to this client"));
     }
     if value.expose().is_empty() || !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(answer::invalid("access_token is not a token"));
+        return Err(failure::unusable("access_token is not a token"));
     }
     let claims = UnverifiedClaims::of(&value);
     let said = match accepted.expires_in {
         None => None,
         Some(Seconds::Number(seconds)) => Some(seconds),
-        Some(Seconds::Text(text)) => Some(text.parse().map_err(|_| answer::invalid("expires_in is not a number"))?),
+        Some(Seconds::Text(text)) => Some(text.parse().map_err(|_| failure::unusable("expires_in is not a number"))?),
     };
     let said = said.and_then(|seconds| now.checked_add(Duration::from_secs(seconds)));
     let written = claims.as_ref().and_then(|claims| claims.exp?.time());
@@ -70,17 +69,17 @@ pub(super) fn accepted(answer: &Answer, now: SystemTime) -> Result<Token, Exchan
 }
 
 /// The error in an answer: its code, Entra's numbers, and never its description, which may repeat what was sent.
-pub(super) fn refused(endpoint: &Endpoint, answer: &Answer) -> ExchangeError {
+pub(super) fn refused(endpoint: &Endpoint, answer: &Answer) -> Failure {
     let refused = serde_json::from_slice::<Refused>(answer.body.expose()).ok();
-    let code = refused.as_ref().and_then(|refused| answer::code(&refused.error));
+    let code = refused.as_ref().and_then(|refused| failure::code(&refused.error));
     let numbers = refused.as_ref().map_or(&[][..], |refused| &refused.error_codes);
     let named = match (code, numbers.first()) {
         (Some(code), Some(number)) => Some(format!("{code}, AADSTS{number}")),
         (code, _) => code.map(str::to_owned),
     };
-    let error = answer::refused(endpoint, answer, named.as_deref());
+    let error = failure::refused(endpoint, answer, named.as_deref());
     let is_transient = matches!(code, Some("temporarily_unavailable" | "server_error" | "internal_failure"));
-    let error = if is_transient { ExchangeError { reason: Reason::ExchangeUnreachable, ..error } } else { error };
+    let error = if is_transient { Failure { kind: Kind::Away, ..error } } else { error };
     match numbers.iter().find_map(|number| entra_fix(*number)).or_else(|| code.and_then(fix)) {
         Some(fix) => error.fix(fix),
         None => error,
@@ -120,11 +119,10 @@ mod tests {
     use hyper::StatusCode;
 
     use super::{accepted, refused};
-    use crate::credential::ExchangeError;
     use crate::credential::value::Token;
-    use crate::fault::Reason;
     use crate::fetch::Answer;
     use crate::fetch::endpoint::Endpoint;
+    use crate::fetch::failure::{Failure, Kind};
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -132,7 +130,7 @@ mod tests {
         Answer::new(StatusCode::from_u16(status).unwrap(), "application/json", body.as_bytes().to_vec())
     }
 
-    fn read(body: &str) -> Result<Token, ExchangeError> {
+    fn read(body: &str) -> Result<Token, Failure> {
         accepted(&answer(200, body), NOW)
     }
 
@@ -165,7 +163,7 @@ mod tests {
             "hunter2",
         ] {
             let error = read(body).unwrap_err();
-            assert_eq!(error.reason, Reason::ExchangeInvalid, "{body}");
+            assert_eq!(error.kind, Kind::Unusable, "{body}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
         let plain = r#"{"access_token":"hunter2","issued_token_type":"t","token_type":"N_A"}"#;
@@ -175,17 +173,17 @@ mod tests {
     #[test]
     fn a_refusal_is_final_or_transient_by_status_and_code_and_never_repeats_the_description() {
         let endpoint = Endpoint::parse("https://sts.example/token").unwrap();
-        for (status, body, reason, shown) in [
-            (400, r#"{"error":"invalid_grant","error_description":"hunter2"}"#, Reason::ExchangeRefused, "400: invalid_grant"),
-            (401, r#"{"error":"invalid_client"}"#, Reason::ExchangeRefused, "401: invalid_client"),
-            (400, r#"{"error":"temporarily_unavailable"}"#, Reason::ExchangeUnreachable, "temporarily_unavailable"),
-            (503, "hunter2", Reason::ExchangeUnreachable, "503: no error code"),
-            (429, "", Reason::ExchangeUnreachable, "429"),
-            (400, r#"{"error":"hunter2"}"#, Reason::ExchangeRefused, "400: no error code"),
+        for (status, body, kind, shown) in [
+            (400, r#"{"error":"invalid_grant","error_description":"hunter2"}"#, Kind::Refused, "400: invalid_grant"),
+            (401, r#"{"error":"invalid_client"}"#, Kind::Refused, "401: invalid_client"),
+            (400, r#"{"error":"temporarily_unavailable"}"#, Kind::Away, "temporarily_unavailable"),
+            (503, "hunter2", Kind::Away, "503: no error code"),
+            (429, "", Kind::Away, "429"),
+            (400, r#"{"error":"hunter2"}"#, Kind::Refused, "400: no error code"),
         ] {
             let error = refused(&endpoint, &answer(status, body));
             let chain = format!("{error:?} {}", error.source.as_ref().unwrap());
-            assert_eq!(error.reason, reason, "{body}");
+            assert_eq!(error.kind, kind, "{body}");
             assert!(chain.contains(shown) && !chain.contains("hunter2"), "{chain}");
         }
     }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
 use crate::credential::oauth::client_auth::ClientAuth;
 use crate::credential::oauth::{Extra, Form, Repeated, Server, TokenEndpoint};
 use crate::credential::value::Token;
-use crate::credential::{ExchangeError, answer};
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
 
@@ -104,7 +105,7 @@ impl TokenExchange {
     /// Exchanges the token once; `workload` proves the client where that is federated.
     pub(in crate::credential) async fn exchange(&self, subject: &Token, workload: &Token) -> Result<Token, ExchangeError> {
         let actor = match &self.settings.actor_token_file {
-            Some(path) => Some(Secret::read(path).await.map_err(answer::unprepared)?),
+            Some(path) => Some(Secret::read(path).await.map_err(failure::unprepared)?),
             None => None,
         };
         self.endpoint.ask(self.form(subject, actor.as_ref()), workload).await

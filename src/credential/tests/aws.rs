@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::sigv4::{Scope, verify};
+use crate::aws::sigv4::{Scope, verify};
 use crate::credential::Login;
-use crate::credential::stand_in::{Heard, StandIn, everything, proof, run};
+use crate::credential::stand_in::{everything, proof, run};
 use crate::fault::{Fault, Reason};
+use crate::http_server::stand_in::{Heard, StandIn};
 use crate::http_server::{Answer, answer, json as json_answer};
 
 const SECRET: &str = "wJalrXUtnFEMI-hunter2-key";

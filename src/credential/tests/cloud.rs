@@ -9,9 +9,10 @@ use hyper::header::HeaderValue;
 use rcgen::PublicKeyData;
 use serde_json::{Value, json};
 
-use crate::credential::stand_in::{Heard, StandIn, everything, jwt, proof, run};
+use crate::credential::stand_in::{everything, jwt, proof, run};
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
+use crate::http_server::stand_in::{Heard, StandIn};
 use crate::http_server::{self, Answer};
 
 fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {

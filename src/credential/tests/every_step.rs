@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::vault::signed;
 use crate::credential::Step;
-use crate::credential::stand_in::{Heard, jwt, proof};
+use crate::credential::stand_in::{jwt, proof};
+use crate::http_server::stand_in::Heard;
 use crate::http_server::{Answer, answer, json as json_answer};
 use crate::identity::{Certificate, Proof};
 use crate::secret::Secret;

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::every_step::{self, Files, everybody, proof_with_certificate};
-use crate::credential::stand_in::{StandIn, everything, proof, run, target};
+use crate::credential::stand_in::{everything, proof, run, target};
 use crate::credential::{Credential, ExchangeError, Step, StepReport, exchange};
 use crate::fault::Reason;
+use crate::http_server::stand_in::StandIn;
 use crate::http_server::{Answer, answer};
 use crate::tls::Trust;
 
@@ -93,7 +94,7 @@ async fn nobody_there_is_unreachable_for_every_kind() {
 }
 
 /// Whether a step calls somebody. A new kind has to say so here, and is then tried below.
-fn calls(step: &Step) -> bool {
+pub(super) fn calls(step: &Step) -> bool {
     match step {
         Step::TokenExchange(_)
         | Step::ClientCredentials(_)

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::credential::Login;
-use crate::credential::stand_in::{StandIn, everything, proof, run};
+use crate::credential::stand_in::{everything, proof, run};
 use crate::fault::Reason;
+use crate::http_server::stand_in::StandIn;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";

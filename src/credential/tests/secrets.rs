@@ -1,40 +1,23 @@
 //! No secret that a step is given, makes or sends stands in what it logs, in what its values print, or in the metrics.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use tracing_subscriber::fmt::MakeWriter;
+use hyper::StatusCode;
+use serde_json::json;
 
 use super::every_step::{Files, chains, everybody, kinds, proof_with_certificate};
+use super::faults::calls;
 use crate::credential::cache::Cache;
-use crate::credential::stand_in::{StandIn, proof, target};
-use crate::credential::{Login, StepReport, exchange};
+use crate::credential::stand_in::{everything, proof, target};
+use crate::credential::{Login, Step, StepReport, exchange};
+use crate::fault::Fault;
+use crate::http_server::stand_in::{Heard, StandIn};
+use crate::http_server::{Answer, answer};
 use crate::identity::{IdentitySource, Proof, Proving};
+use crate::log::paper::Paper;
 use crate::metrics::Metrics;
 use crate::tls::Trust;
-
-/// What is written to it, for all who hold it.
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'w> MakeWriter<'w> for Paper {
-    type Writer = Self;
-
-    fn make_writer(&'w self) -> Self {
-        self.clone()
-    }
-}
 
 /// The same proof each time.
 struct Always(Proof);
@@ -63,9 +46,7 @@ fn secrets_of(login: &Login) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_secret_stands_in_no_log_no_metric_and_no_debug_output() {
-    let paper = Paper::default();
-    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(paper.clone()).finish();
-    let _log = tracing::subscriber::set_default(log);
+    let (paper, _log) = Paper::of_this_thread();
     let (server, files) = (StandIn::start(everybody).await, Files::new());
     let (metrics, whole) = (Arc::new(Metrics::new().unwrap()), proof_with_certificate());
     let (said, ran) = (Mutex::new(String::new()), Mutex::new(BTreeSet::new()));
@@ -86,7 +67,7 @@ async fn what_is_secret_stands_in_no_log_no_metric_and_no_debug_output() {
     }
     assert_eq!(ran.into_inner().unwrap(), kinds(), "every kind of step ran");
 
-    let logged = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    let logged = paper.text();
     assert!(logged.contains("an exchange's step was run") && logged.contains("redshift_credentials"), "{logged}");
     let scraped = String::from_utf8(metrics.render().unwrap()).unwrap();
     assert!(scraped.contains("steps_total{outcome=\"ok\",step=\"vault_pki\"} 1"), "{scraped}");
@@ -98,5 +79,43 @@ async fn what_is_secret_stands_in_no_log_no_metric_and_no_debug_output() {
     secrets.extend(["SECRET", "Signature", proof().token.expose().split('.').nth(1).unwrap()].map(str::to_owned));
     for secret in secrets {
         assert!(!secret.is_empty() && !all.contains(&secret), "{secret}: {all}");
+    }
+}
+
+/// Repeats all that it was sent, as some servers do in their errors, in each of their forms.
+fn parrot(heard: &Heard) -> Answer {
+    let sent = format!("{} {:?} {}", heard.path, heard.headers, heard.body).replace(['"', '<', '>', '(', ')'], " ");
+    let code = heard.header("authorization");
+    let said = match heard.body.len() % 3 {
+        0 => json!({ "error": sent, "error_description": sent, "__type": sent, "errors": [sent] }).to_string(),
+        1 => format!("<ErrorResponse><Error><Code>{sent}</Code><Message>{sent}</Message></Error></ErrorResponse>"),
+        _ => format!("[{sent}]: ({code}): {sent}, fault: client"),
+    };
+    answer(StatusCode::BAD_REQUEST, "application/json", said)
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_a_secret_stands_in_no_error_and_no_log() {
+    let (paper, _log) = Paper::of_this_thread();
+    let (server, files) = (StandIn::start(parrot).await, Files::new());
+    let (whole, mut said, mut refused) = (proof_with_certificate(), String::new(), BTreeSet::new());
+    for steps in chains(&server.base, &files) {
+        let exchange = exchange(&steps, "dbt_runner", Trust::Development).unwrap();
+        let Err(error) = exchange.exchange(&whole, &target(), &|_| {}).await else { continue };
+        refused.insert(error.step.unwrap().kind);
+        said.push_str(&everything(&error));
+        let fault = Fault::from(error);
+        said.push_str(&format!("{fault} {fault:?} {}", fault.chain()));
+    }
+    let first = |steps: &[Step]| steps.iter().find(|step| calls(step)).map(|step| step.signature().kind);
+    assert_eq!(refused, chains(&server.base, &files).iter().filter_map(|steps| first(steps)).collect());
+    let all = paper.text() + &said;
+    let sent: String = server.heard().iter().map(|heard| format!("{} {:?}", heard.body, heard.headers)).collect();
+    for secret in ["SECRET-file", proof().token.expose().as_str()] {
+        assert!(sent.contains(secret), "{secret} was not sent");
+    }
+    let parts = proof().token.expose().split('.').map(str::to_owned).collect::<Vec<_>>();
+    for secret in ["SECRET"].map(str::to_owned).into_iter().chain(parts).chain(files.key_lines()) {
+        assert!(!all.contains(&secret), "{secret}: {all}");
     }
 }

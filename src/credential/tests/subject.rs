@@ -8,9 +8,10 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::credential::stand_in::{Heard, StandIn, everything, jwt, proof, run};
+use crate::credential::stand_in::{everything, jwt, proof, run};
 use crate::credential::{Credential, ExchangeError, Login, Step, exchange};
 use crate::fault::Reason;
+use crate::http_server::stand_in::{Heard, StandIn};
 use crate::http_server::{Answer, json as json_answer};
 use crate::tls::Trust;
 

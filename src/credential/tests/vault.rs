@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::credential::stand_in::{Heard, StandIn, proof, target};
+use crate::credential::stand_in::{proof, target};
 use crate::credential::{Credential, CredentialExchange, ExchangeError, Login, Step, exchange};
 use crate::fault::Reason;
+use crate::http_server::stand_in::{Heard, StandIn};
 use crate::http_server::{self, Answer};
 use crate::tls::Trust;
 

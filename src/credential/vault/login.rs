@@ -10,12 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::credential::ExchangeError;
 use crate::credential::chain::ChainProblem;
 use crate::credential::value::{Token, VaultToken};
 use crate::credential::vault::{Anything, Reply, Server, end};
-use crate::credential::{ExchangeError, answer};
 use crate::fetch::Fetch;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure;
 use crate::identity::client::Likeness;
 use crate::secret::Secret;
 use crate::tls::{ClientSettings, Trust};
@@ -130,7 +131,7 @@ impl VaultLogin {
         let request = json!({ "role": self.role, "jwt": token.value.expose() });
         let now = SystemTime::now();
         let reply: Reply<Anything> = self.server.post(&format!("auth/{}/login", self.mount), None, &request).await?;
-        let auth = reply.auth.ok_or_else(|| answer::invalid("the answer holds no token"))?;
+        let auth = reply.auth.ok_or_else(|| failure::unusable("the answer holds no token"))?;
         Ok(self.held(auth.client_token, auth.lease_duration, auth.renewable, now))
     }
 

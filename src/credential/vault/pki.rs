@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::credential::client_certificate::Request;
 use crate::credential::value::{Draft, VaultToken};
 use crate::credential::vault::Reply;
-use crate::credential::{ExchangeError, answer};
 use crate::document::Span;
+use crate::fetch::failure::{self, Failure};
 
 /// A role of the engine and the certificate to ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +47,7 @@ struct Signed {
 }
 
 /// Has a new key certified once.
-pub(in crate::credential) async fn obtain(settings: &Settings, token: &VaultToken, role: &str) -> Result<Draft, ExchangeError> {
+pub(in crate::credential) async fn obtain(settings: &Settings, token: &VaultToken, role: &str) -> Result<Draft, Failure> {
     let common_name = settings.common_name.as_deref().unwrap_or(role);
     let request = Request::new(common_name)?;
     let asked = json!({
@@ -58,5 +58,5 @@ pub(in crate::credential) async fn obtain(settings: &Settings, token: &VaultToke
     let signed = signed.into_data()?;
     let text = std::iter::once(signed.certificate).chain(signed.ca_chain).collect::<Vec<_>>().join("\n");
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    request.certified(chain.map_err(|_| answer::invalid("the answer holds no certificates"))?)
+    request.certified(chain.map_err(|_| failure::unusable("the answer holds no certificates"))?)
 }

@@ -150,7 +150,7 @@ fn faults(issuer: &Issuer) -> Vec<(&'static str, Reason, Vec<u8>)> {
     });
     vec![
         ("500", Reason::IssuerUnreachable, response("500 Internal Server Error", "", page)),
-        ("503", Reason::IssuerUnreachable, response("503 Service Unavailable", "Retry-After: 1\r\n", "")),
+        ("503", Reason::IssuerUnreachable, response("503 Service Unavailable", "", "")),
         ("429", Reason::IssuerUnreachable, response("429 Too Many Requests", "", "")),
         ("404", Reason::IssuerInvalid, response("404 Not Found", "", page)),
         ("401", Reason::IssuerInvalid, response("401 Unauthorized", "", "{}")),
@@ -220,4 +220,21 @@ async fn an_issuer_that_takes_the_question_and_never_answers_is_given_up() {
     assert_eq!(error.reason, Reason::IssuerUnreachable);
     let cause = error.source.unwrap().to_string();
     assert!(cause.contains("did not answer"), "{cause}");
+}
+
+#[tokio::test]
+async fn an_issuer_that_asks_to_be_left_alone_is_asked_again_only_when_it_says() {
+    for place in 0..3 {
+        let issuer = Issuer::start("max-age=0").await;
+        let keys = keys_at(issuer.places()[place].clone(), ALWAYS);
+        let busy = |seconds: &str| response("503 Service Unavailable", &format!("Retry-After: {seconds}\r\n"), "");
+        issuer.answers(busy("0"));
+        assert_eq!(keys.find(&header("a")).await.unwrap_err().reason, Reason::IssuerUnreachable);
+        issuer.answers(busy("3600"));
+        assert_eq!(keys.find(&header("a")).await.unwrap_err().reason, Reason::IssuerUnreachable);
+        assert_eq!(issuer.count(), 2);
+        assert_eq!(keys.find(&header("a")).await.unwrap_err().reason, Reason::IssuerUnreachable);
+        assert_eq!(issuer.count(), 2, "nobody asks");
+        assert_eq!(keys.known.load().retry_after, Some(crate::fetch::RETRY_AFTER_MAX), "and no longer than we allow");
+    }
 }

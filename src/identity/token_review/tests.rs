@@ -129,8 +129,8 @@ async fn what_the_api_server_or_the_token_itself_does_not_say_is_refused() {
         (201, json!("accepted"), Reason::IssuerInvalid, "cannot be read"),
         (401, accepted(|_| {}), Reason::IssuerInvalid, "system:auth-delegator"),
         (403, accepted(|_| {}), Reason::IssuerInvalid, "system:auth-delegator"),
-        (404, accepted(|_| {}), Reason::IssuerInvalid, "status 404"),
-        (503, accepted(|_| {}), Reason::IssuerUnreachable, "status 503"),
+        (404, accepted(|_| {}), Reason::IssuerInvalid, "answered 404"),
+        (503, accepted(|_| {}), Reason::IssuerUnreachable, "answered 503"),
     ] {
         let server = ApiServer::start(http, status.clone()).await;
         let error = server.verify(&token(|_| {})).await.unwrap_err();

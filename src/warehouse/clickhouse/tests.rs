@@ -2,7 +2,7 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::{CLICKHOUSE, ClickHouse};
-use crate::credential::value::AwsCredentials;
+use crate::aws::AwsCredentials;
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;

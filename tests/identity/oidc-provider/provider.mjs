@@ -1,8 +1,9 @@
-// A certified OpenID provider that exchanges the cluster's tokens for its own (RFC 8693): oidc-provider, with the one grant that it
-// lets its users add. Client authentication, discovery, key set, token formats and errors are the library's own.
+// A certified OpenID provider that takes the cluster's tokens for its own, by token exchange (RFC 8693) and as the grant itself
+// (RFC 7523): oidc-provider, with grants that it lets its users add. Client authentication, also by a TLS certificate, tokens that are
+// bound to it, discovery, key set, token formats and errors are the library's own.
 //
-// Usage: provider.mjs PORT CERTIFICATE KEY CLUSTER-ISSUER CLIENT-KEY READY
-// NODE_EXTRA_CA_CERTS names the authority of the cluster's issuer; SIDECAR_SECRET is the secret of the client `sidecar`.
+// Usage: provider.mjs PORT CERTIFICATE KEY CLUSTER-ISSUER CLIENT-KEY CLIENT-CA READY
+// CLIENT-CA is the authority whose certificates clients may show. NODE_EXTRA_CA_CERTS names the authority of the cluster's issuer; SIDECAR_SECRET is the secret of the client `sidecar`.
 
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -11,11 +12,12 @@ import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { Provider, errors } from 'oidc-provider';
 
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt';
 const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';
 const WAREHOUSE = 'urn:warehouse';
 
-const [port, certificate, key, cluster, clientKey, ready] = process.argv.slice(2);
+const [port, certificate, key, cluster, clientKey, clientAuthority, ready] = process.argv.slice(2);
 const issuer = `https://localhost:${port}`;
 const clusterKeys = createRemoteJWKSet(new URL(`${cluster}/openid/v1/jwks`));
 
@@ -25,7 +27,7 @@ const machine = { redirect_uris: [], response_types: [], id_token_signed_respons
 const provider = new Provider(issuer, {
   jwks: { keys: [{ ...signing, alg: 'ES256', use: 'sig' }] },
   clients: [
-    { ...machine, client_id: 'sidecar', client_secret: process.env.SIDECAR_SECRET, grant_types: [EXCHANGE] },
+    { ...machine, client_id: 'sidecar', client_secret: process.env.SIDECAR_SECRET, grant_types: [EXCHANGE, BEARER] },
     {
       ...machine,
       client_id: 'sidecar-key',
@@ -34,14 +36,34 @@ const provider = new Provider(issuer, {
       token_endpoint_auth_signing_alg: 'ES256',
       jwks: { keys: [createPublicKey(readFileSync(clientKey)).export({ format: 'jwk' })] },
     },
+    {
+      ...machine,
+      client_id: 'sidecar-tls',
+      grant_types: ['client_credentials'],
+      token_endpoint_auth_method: 'tls_client_auth',
+      tls_client_auth_subject_dn: 'CN=sidecar-tls',
+      tls_client_certificate_bound_access_tokens: true,
+    },
   ],
   enabledJWA: { clientAuthSigningAlgValues: ['ES256', 'RS256'] },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    mTLS: {
+      enabled: true,
+      tlsClientAuth: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: (ctx) => ctx.req.socket.getPeerX509Certificate(),
+      certificateAuthorized: (ctx) => ctx.req.socket.authorized,
+      certificateSubjectMatches: (ctx, property, expected) => {
+        const { subject } = ctx.req.socket.getPeerX509Certificate();
+        console.log(`certificate shown: ${subject}`);
+        return property === 'tls_client_auth_subject_dn' && subject === expected;
+      },
+    },
     resourceIndicators: { enabled: true, getResourceServerInfo: (ctx, resource) => resourceServer(resource) },
   },
-  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth', 'none'],
   extraTokenClaims: (ctx) => ctx.oidc.exchangedClaims,
   ttl: { AccessToken: 300, ClientCredentials: 300 },
 });
@@ -52,8 +74,7 @@ function resourceServer(name) {
   return { audience: WAREHOUSE, scope: 'read', accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
 }
 
-async function verifySubject({ subject_token: token, subject_token_type: type }) {
-  if (!token || type !== JWT_TYPE) throw new errors.InvalidRequest('a subject token of the type jwt is needed');
+async function verified(token) {
   try {
     return (await jwtVerify(token, clusterKeys, { issuer: cluster, audience: 'tollhouse', requiredClaims: ['exp', 'sub'] })).payload;
   } catch (error) {
@@ -62,20 +83,29 @@ async function verifySubject({ subject_token: token, subject_token_type: type })
   }
 }
 
+// The answer that is a token for the subject.
+async function give(ctx, subject, gty, audience, claims) {
+  const { client, params } = ctx.oidc;
+  const token = new provider.AccessToken({ accountId: subject.sub, client, gty, scope: params.scope });
+  token.resourceServer = new provider.ResourceServer(audience, resourceServer(audience));
+  ctx.oidc.exchangedClaims = { 'kubernetes.io': subject['kubernetes.io'], ...claims };
+  ctx.oidc.entity('AccessToken', token);
+  ctx.body = { access_token: await token.save(), token_type: token.tokenType, expires_in: token.expiration };
+}
+
 async function exchange(ctx) {
   const { client, params } = ctx.oidc;
-  const subject = await verifySubject(params);
-  const token = new provider.AccessToken({ accountId: subject.sub, client, gty: 'token-exchange', scope: params.scope });
-  token.resourceServer = new provider.ResourceServer(params.audience, resourceServer(params.audience));
-  ctx.oidc.exchangedClaims = { 'kubernetes.io': subject['kubernetes.io'], act: { sub: client.clientId } };
-  ctx.oidc.entity('AccessToken', token);
-  ctx.body = {
-    access_token: await token.save(),
-    issued_token_type: ACCESS_TOKEN_TYPE,
-    token_type: token.tokenType,
-    expires_in: token.expiration,
-  };
+  if (!params.subject_token || params.subject_token_type !== JWT_TYPE) throw new errors.InvalidRequest('a subject token of the type jwt is needed');
+  const subject = await verified(params.subject_token);
+  await give(ctx, subject, 'token-exchange', params.audience, { act: { sub: client.clientId } });
+  ctx.body.issued_token_type = ACCESS_TOKEN_TYPE;
   console.log(`exchanged for ${client.clientId}: ${subject.sub}`);
+}
+
+async function bearer(ctx) {
+  const subject = await verified(ctx.oidc.params.assertion);
+  await give(ctx, subject, 'jwt-bearer', WAREHOUSE, {});
+  console.log(`granted to ${ctx.oidc.client.clientId}: ${subject.sub}`);
 }
 
 provider.registerGrantType(
@@ -84,7 +114,10 @@ provider.registerGrantType(
   ['audience', 'scope', 'subject_token', 'subject_token_type', 'requested_token_type', 'actor_token', 'actor_token_type'],
   ['audience'],
 );
+provider.registerGrantType(BEARER, bearer, ['assertion', 'scope']);
 provider.on('grant.error', (ctx, error) => console.log(`refused: ${error.error}: ${error.error_detail ?? error.error_description}`));
 provider.on('server_error', (ctx, error) => console.log(error));
 
-createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, provider.callback()).listen(port, '127.0.0.1', () => writeFileSync(ready, ''));
+// A certificate is asked for, and judged where a client is proven by it.
+const tls = { cert: readFileSync(certificate), key: readFileSync(key), ca: readFileSync(clientAuthority), requestCert: true, rejectUnauthorized: false };
+createServer(tls, provider.callback()).listen(port, '127.0.0.1', () => writeFileSync(ready, ''));

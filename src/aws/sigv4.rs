@@ -1,22 +1,22 @@
-//! Verifies AWS Signature Version 4 as its documentation describes it, with no code of the library that makes signatures.
+//! For tests: verifies AWS Signature Version 4 as its documentation describes it, with no code of the library that makes signatures.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 
-use crate::credential::stand_in::Heard;
+use crate::http_server::stand_in::Heard;
 
 /// What a signature was made for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Scope {
-    pub(super) key_id: String,
-    pub(super) region: String,
-    pub(super) service: String,
+pub(crate) struct Scope {
+    pub(crate) key_id: String,
+    pub(crate) region: String,
+    pub(crate) service: String,
 }
 
 /// Verifies a request's signature by `secret`, and that it covers what it must; says what it was made for.
-pub(super) fn verify(heard: &Heard, secret: &str) -> Scope {
+pub(crate) fn verify(heard: &Heard, secret: &str) -> Scope {
     let value = heard.header("authorization").strip_prefix("AWS4-HMAC-SHA256 ").expect("a signature");
     let part = |name: &str| value.split(", ").find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
     let (credential, signed, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));

@@ -9,48 +9,49 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use tracing::subscriber::{NoSubscriber, with_default};
 
-use crate::credential::value::AwsCredentials;
-use crate::credential::{ExchangeError, answer};
+use crate::aws::AwsCredentials;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure};
 use crate::secret::Secret;
 
 /// What a signature is good for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub struct Scope<'a> {
     /// The service's name in signatures.
-    pub(super) service: &'a str,
+    pub service: &'a str,
     /// The region's.
-    pub(super) region: &'a str,
+    pub region: &'a str,
     /// When it is made.
-    pub(super) time: SystemTime,
+    pub time: SystemTime,
 }
 
 /// The headers that sign a POST with these other headers and this body.
-pub(super) fn headers(
+///
+/// # Errors
+/// `Internal` for what cannot be signed.
+pub fn headers(
     keys: &AwsCredentials,
     scope: Scope<'_>,
     to: &Endpoint,
     headers: &[(&'static str, &str)],
     body: &[u8],
-) -> Result<Vec<(&'static str, Secret<String>)>, ExchangeError> {
+) -> Result<Vec<(&'static str, Secret<String>)>, Failure> {
     let request =
-        SignableRequest::new("POST", to.as_str(), headers.iter().copied(), SignableBody::Bytes(body)).map_err(answer::internal)?;
+        SignableRequest::new("POST", to.as_str(), headers.iter().copied(), SignableBody::Bytes(body)).map_err(failure::internal)?;
     let (made, _) = instructions(keys, scope, SigningSettings::default(), request)?.into_parts();
     Ok(made.iter().map(|header| (header.name(), Secret::from(header.value()))).collect())
 }
 
 /// The parameters that sign a GET of `url`, which may be sent until `life` from now. They may be secret.
-pub(super) fn query(
-    keys: &AwsCredentials,
-    scope: Scope<'_>,
-    url: &str,
-    life: Duration,
-) -> Result<Vec<(&'static str, Secret<String>)>, ExchangeError> {
+///
+/// # Errors
+/// `Internal` for what cannot be signed.
+pub fn query(keys: &AwsCredentials, scope: Scope<'_>, url: &str, life: Duration) -> Result<Vec<(&'static str, Secret<String>)>, Failure> {
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.percent_encoding_mode = PercentEncodingMode::Double;
     settings.expires_in = Some(life);
-    let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(b"")).map_err(answer::internal)?;
+    let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(b"")).map_err(failure::internal)?;
     let (_, made) = instructions(keys, scope, settings, request)?.into_parts();
     Ok(made.into_iter().map(|(name, value)| (name, Secret::new(value.into_owned()))).collect())
 }
@@ -60,7 +61,7 @@ fn instructions(
     scope: Scope<'_>,
     settings: SigningSettings,
     request: SignableRequest<'_>,
-) -> Result<SigningInstructions, ExchangeError> {
+) -> Result<SigningInstructions, Failure> {
     let session_token = Some(keys.session_token.expose().clone());
     let identity =
         Credentials::new(keys.access_key_id.clone(), keys.secret_access_key.expose().clone(), session_token, None, "tollhouse").into();
@@ -71,11 +72,11 @@ fn instructions(
         .time(scope.time)
         .settings(settings)
         .build()
-        .map_err(answer::internal)?
+        .map_err(failure::internal)?
         .into();
     // At the level trace the library logs what it signs, and the session token is part of that.
     let signed = with_default(NoSubscriber::default(), || sign(request, &parameters));
-    Ok(signed.map_err(answer::internal)?.into_parts().0)
+    Ok(signed.map_err(failure::internal)?.into_parts().0)
 }
 
 #[cfg(test)]
@@ -85,13 +86,13 @@ mod tests {
     use serde_json::Value;
 
     use super::{Scope, headers};
-    use crate::credential::value::AwsCredentials;
+    use crate::aws::AwsCredentials;
     use crate::fetch::endpoint::Endpoint;
     use crate::secret::Secret;
 
     #[test]
     fn a_signed_call_has_botocores_signature() {
-        let golden: Value = serde_json::from_str(include_str!("../../../tests/data/aws/signatures.json")).unwrap();
+        let golden: Value = serde_json::from_str(include_str!("../../tests/data/aws/signatures.json")).unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(golden["unix_time"].as_u64().unwrap());
         let key = |place: usize| golden["keys"][place].as_str().unwrap();
         let keys = AwsCredentials {

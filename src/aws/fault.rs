@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::credential::{ExchangeError, answer};
-use crate::fault::Reason;
 use crate::fetch::Answer;
 use crate::fetch::endpoint::Endpoint;
+use crate::fetch::failure::{self, Failure, Kind};
 
 /// `ErrorResponse` of the query protocol.
 #[derive(Deserialize)]
@@ -50,7 +49,7 @@ const TRANSIENT: &[&str] = &[
 ];
 
 /// The failure that an answer is, by its code.
-pub(super) fn refused(from: &Endpoint, answer: &Answer) -> ExchangeError {
+pub(super) fn refused(from: &Endpoint, answer: &Answer) -> Failure {
     let text = std::str::from_utf8(answer.body.expose()).unwrap_or_default();
     let code = quick_xml::de::from_str::<XmlRefusal>(text).ok().map(|refusal| refusal.error.code);
     let code = code.or_else(|| serde_json::from_str::<JsonRefusal>(text).ok().map(|refusal| refusal.kind));
@@ -58,20 +57,20 @@ pub(super) fn refused(from: &Endpoint, answer: &Answer) -> ExchangeError {
 }
 
 /// The failure that a code means.
-pub(super) fn coded(from: &Endpoint, answer: &Answer, code: Option<&str>) -> ExchangeError {
+pub(super) fn coded(from: &Endpoint, answer: &Answer, code: Option<&str>) -> Failure {
     let code = code.filter(|code| is_code(code));
     let named = match (code, answer.header("x-amzn-requestid").filter(|id| is_request_id(id))) {
         (Some(code), Some(id)) => Some(format!("{code} (request {id})")),
         (code, _) => code.map(str::to_owned),
     };
-    let error = answer::refused(from, answer, named.as_deref());
-    let error = match code {
-        Some(code) if TRANSIENT.contains(&code) => ExchangeError { reason: Reason::ExchangeUnreachable, ..error },
-        Some(_) | None => error,
+    let failure = failure::refused(from, answer, named.as_deref());
+    let failure = match code {
+        Some(code) if TRANSIENT.contains(&code) => Failure { kind: Kind::Away, ..failure },
+        Some(_) | None => failure,
     };
     match code.and_then(fix) {
-        Some(fix) => error.fix(fix),
-        None => error,
+        Some(fix) => failure.fix(fix),
+        None => failure,
     }
 }
 
