@@ -20,7 +20,7 @@ mod fault;
 pub mod pod_identity;
 pub mod rds_token;
 pub mod redshift_credentials;
-mod sign;
+pub mod sign;
 pub mod web_identity;
 pub mod web_identity_token;
 

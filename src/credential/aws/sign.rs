@@ -16,17 +16,20 @@ use crate::secret::Secret;
 
 /// What a signature is good for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub struct Scope<'a> {
     /// The service's name in signatures.
-    pub(super) service: &'a str,
+    pub service: &'a str,
     /// The region's.
-    pub(super) region: &'a str,
+    pub region: &'a str,
     /// When it is made.
-    pub(super) time: SystemTime,
+    pub time: SystemTime,
 }
 
 /// The headers that sign a POST with these other headers and this body.
-pub(super) fn headers(
+///
+/// # Errors
+/// The keys, or what is signed, cannot be put in the form that is signed.
+pub fn headers(
     keys: &AwsCredentials,
     scope: Scope<'_>,
     to: &Endpoint,
