@@ -37,7 +37,7 @@ pub struct Claim<'a> {
 /// dbt writes it before the statement unless the project asks for it after (`query-comment: append: true`):
 /// <https://docs.getdbt.com/reference/project-configs/query-comment>.
 ///
-/// A driver may wrap the whole in `COPY (...)`, as the Arrow one does with queries; that counts as the start as well.
+/// dbt-athena writes it as a line of its own, behind `--`. A driver may wrap the whole in `COPY (...)`, as the Arrow one does with queries; that counts as the start as well.
 ///
 /// Costs the same for a text of megabytes as for one of 32 KiB: only its first and last 16 KiB are looked at.
 pub fn attribute(text: &str) -> Option<Attribution> {
@@ -91,6 +91,12 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_that_is_a_line_of_its_own_is_read() {
+        assert_eq!(attribute(&format!("-- {COMMENT}\nselect 1")), orders());
+        assert_eq!(attribute(&format!("select 1\n-- {COMMENT};")), orders());
+    }
+
+    #[test]
     fn a_comment_inside_a_copy_of_a_query_is_in_front_of_it() {
         assert_eq!(attribute(&format!("COPY ({COMMENT} select 1) TO STDOUT (FORMAT binary)")), orders());
         assert_eq!(attribute(&format!("copyright {COMMENT} select 1")), None);
@@ -120,7 +126,9 @@ mod tests {
             COMMENT.replace("\"dbt\"", "\"other\""),
             COMMENT.replace("\"app\"", "\"application\""),
             COMMENT.replace("{\"app\"", "[\"app\""),
-            format!("-- {COMMENT}\nselect 1"),
+            format!("-- {COMMENT} select 1"),
+            format!("-- {}\nselect 1", COMMENT.replace(", ", ",\n")),
+            format!("- {COMMENT}\nselect 1"),
         ] {
             assert_eq!(attribute(&text), None, "{text}");
         }

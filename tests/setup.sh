@@ -4,6 +4,7 @@
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
+#        tests/setup.sh clickhouse | athena   also what the beds of that name need
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -96,6 +97,10 @@ install_node() {
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
 
+# The same for those whose adapters cannot share an environment with the others, with what plays the warehouse.
+install_clickhouse() { python_environment .cache/clickhouse-venv tests/warehouses/requirements-clickhouse.txt; }
+install_athena() { python_environment .cache/athena-venv tests/warehouses/requirements-athena.txt; }
+
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
@@ -162,6 +167,7 @@ case ${1-} in
         once java
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
+    clickhouse | athena) once "$1" "tests/warehouses/requirements-$1.txt" ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
@@ -174,7 +180,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

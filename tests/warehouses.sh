@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real warehouses behind the sidecar's HTTP door, with the real dbt adapters and client libraries in front of it.
-# Usage: tests/warehouses.sh [trino ...]; all of them where none is named. TOLLHOUSE_BINARY names the program.
+# Usage: tests/warehouses.sh [trino|clickhouse|athena ...]; all of them where none is named. TOLLHOUSE_BINARY names the program.
 # Ends with `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,6 +51,37 @@ trino() {
     "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/executions.jsonl"
     check trino-evidence "$clients/bin/python" tests/warehouses/trino/evidence.py "$scratch/executions.jsonl"
     tests/warehouses/trino.sh stop "$scratch/trino"
+    trap stage_close EXIT
+}
+
+clickhouse() {
+    local clients=$PWD/.cache/clickhouse-venv
+    tests/setup.sh clickhouse
+    tests/warehouses/clickhouse.sh install
+    export TOLLHOUSE_CONFIG=tests/warehouses/clickhouse/sidecar.yaml CLICKHOUSE_PASSWORD_FILE=$scratch/clickhouse-password
+    CLICKHOUSE_PLAIN_PORT=$(free_port) CLICKHOUSE_SERVER_PORT=$(free_port) CLICKHOUSE_SERVER_LISTENER=$(free_port)
+    export CLICKHOUSE_PLAIN_PORT CLICKHOUSE_SERVER_PORT CLICKHOUSE_SERVER_LISTENER
+    head -c 24 /dev/urandom | base64 --wrap=0 | tr '+/' '-_' >"$CLICKHOUSE_PASSWORD_FILE"
+    local server_plain_port
+    server_plain_port=$(free_port)
+    trap 'tests/warehouses/clickhouse.sh stop "$scratch/clickhouse"; stage_close' EXIT
+    tests/warehouses/clickhouse.sh start "$scratch/clickhouse" "$CLICKHOUSE_SERVER_PORT" "$server_plain_port" "$TOLLHOUSE_DEV_DIR" "$CLICKHOUSE_PASSWORD_FILE"
+    start_other chdb "$clients/bin/python" tests/warehouses/clickhouse/server.py "$warehouse_port" "$CLICKHOUSE_PLAIN_PORT" "$scratch/chdb" \
+        "$TOLLHOUSE_DEV_DIR" "$TOLLHOUSE_DEV_URL/oauth/jwks" "$TOLLHOUSE_DEV_URL/oauth"
+    wait_for chdb "${others[-1]}" curl --silent --output /dev/null --max-time 1 "http://127.0.0.1:$CLICKHOUSE_PLAIN_PORT/ping"
+    start_sidecar
+    check clickhouse-dbt-direct dbt clickhouse_direct clickhouse-direct build
+    check clickhouse-dbt-build dbt clickhouse clickhouse-proxied build
+    check clickhouse-dbt-again dbt clickhouse clickhouse-again build
+    check clickhouse-dbt-docs dbt clickhouse clickhouse-docs docs generate
+    check clickhouse-same-results deploy/demo/compare.py "$scratch/clickhouse-direct/run_results.json" "$scratch/clickhouse-proxied/run_results.json"
+    check clickhouse-client "$clients/bin/python" tests/warehouses/clickhouse/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    check clickhouse-server python3 tests/warehouses/clickhouse/server_session.py 127.0.0.1 "$CLICKHOUSE_SERVER_LISTENER" "$server_plain_port"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/clickhouse.jsonl"
+    check clickhouse-evidence python3 tests/warehouses/clickhouse/evidence.py "$scratch/clickhouse.jsonl" "$scratch/chdb/seen.jsonl" "$server_plain_port"
+    end "${others[-1]}"
+    tests/warehouses/clickhouse.sh stop "$scratch/clickhouse"
     trap stage_close EXIT
 }
 

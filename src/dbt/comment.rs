@@ -7,8 +7,17 @@ const REACH_BYTES: usize = 16 * 1024;
 pub(super) fn first(text: &str) -> Option<&str> {
     let head = text.get(..text.floor_char_boundary(REACH_BYTES))?;
     let head = head.trim_start();
-    let (comment, _) = inside_copy(head).unwrap_or(head).strip_prefix("/*")?.split_once("*/")?;
+    let (comment, _) = split(inside_copy(head).unwrap_or(head))?;
     Some(comment.trim())
+}
+
+/// What the comment at the very start contains, and what follows it. dbt-athena puts its own behind dashes, since Athena does not
+/// take every other.
+fn split(start: &str) -> Option<(&str, &str)> {
+    let behind_dashes = start.strip_prefix("--").map(|line| line.trim_start_matches([' ', '\t']));
+    let (comment, rest) = behind_dashes.unwrap_or(start).strip_prefix("/*")?.split_once("*/")?;
+    let is_all_of_its_line = !comment.contains(['\n', '\r']) && rest.starts_with('\n');
+    (behind_dashes.is_none() || is_all_of_its_line).then_some((comment, rest))
 }
 
 /// What follows `COPY (`.
@@ -28,5 +37,5 @@ pub(super) fn last(text: &str) -> Option<&str> {
 /// What follows the comment that `text` begins with; all of it where it begins with none.
 pub(super) fn without_first(text: &str) -> &str {
     let start = text.trim_start();
-    start.strip_prefix("/*").and_then(|rest| rest.split_once("*/")).map_or(start, |(_, rest)| rest)
+    split(start).map_or(start, |(_, rest)| rest)
 }

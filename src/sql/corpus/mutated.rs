@@ -97,6 +97,10 @@ proptest! {
         let all = effects(*dialect, &whole);
         for part in parts {
             let alone = effects(*dialect, part);
+            // One that cannot be read may be read with another: a quote that it leaves open is closed there.
+            if alone.iter().any(|effect| matches!(effect, Effect::Opaque { class: OpaqueClass::Unparseable, .. })) {
+                continue;
+            }
             prop_assert_eq!(left_out(&alone, &all), Vec::<&Effect>::new(), "{:?}: {}", dialect, whole);
         }
     }

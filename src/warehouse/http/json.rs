@@ -104,8 +104,9 @@ impl fmt::Debug for JsonReader {
 impl Reader for JsonReader {
     fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Reading {
         self.status = status;
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if kind.is_some_and(|kind| kind.starts_with("application/json")) { Reading::Read } else { Reading::Pass }
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_json = ["application/json", "application/x-amz-json-"].iter().any(|known| kind.starts_with(known));
+        if is_json { Reading::Read } else { Reading::Pass }
     }
 
     fn pass(&mut self, piece: Bytes) -> Bytes {

@@ -55,6 +55,13 @@ POSTS = [
         {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "RedshiftServerless.GetCredentials"},
         '{"workgroupName":"wg"}',
     ),
+    (
+        "athena",
+        "eu-central-1",
+        "https://athena.eu-central-1.amazonaws.com/",
+        {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonAthena.StartQueryExecution"},
+        '{"QueryString": "select 1", "ClientRequestToken": "00000000-0000-4000-8000-000000000000"}',
+    ),
 ]
 
 print(
