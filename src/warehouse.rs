@@ -3,6 +3,7 @@
 use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
+pub mod bigquery;
 pub mod clickhouse;
 pub mod http;
 pub mod postgres;
@@ -34,7 +35,7 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, clickhouse::CLICKHOUSE];
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, bigquery::BIGQUERY, trino::TRINO, clickhouse::CLICKHOUSE];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

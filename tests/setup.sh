@@ -4,6 +4,7 @@
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
+#        tests/setup.sh bigquery   the same for BigQuery, whose emulator is among it
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -95,6 +96,7 @@ install_node() {
 
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
+install_bigquery() { python_environment .cache/bigquery-venv tests/warehouses/requirements-bigquery.txt; }
 
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
@@ -162,6 +164,7 @@ case ${1-} in
         once java
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
+    bigquery) once bigquery tests/warehouses/requirements-bigquery.txt ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
