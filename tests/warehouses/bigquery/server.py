@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Serves bqemulator over HTTPS to who shows a token of the issuer, and writes down what it is asked.
 
-server.py PORT CERTIFICATE KEY JWKS_URL ISSUER CA SEEN, where SEEN is a file of one JSON object for each request.
+server.py PORT DEV_DIRECTORY ISSUER SEEN, where SEEN becomes a file of one JSON object for each request.
 
 The emulator wants DuckDB's spatial extension, which it downloads at its start; nothing here has geography, so it goes without. The
 token `direct` is let in as well, for the runs that the sidecar's are compared with.
@@ -17,8 +17,8 @@ import uvicorn
 from bqemulator.config import Settings
 from bqemulator.server import run_forever
 
-PORT, CERTIFICATE, KEY, JWKS_URL, ISSUER, CA, SEEN = sys.argv[1:]
-KEYS = jwt.PyJWKClient(JWKS_URL, ssl_context=ssl.create_default_context(cafile=CA))
+PORT, DEV, ISSUER, SEEN = sys.argv[1:]
+KEYS = jwt.PyJWKClient(f"{ISSUER}/jwks", ssl_context=ssl.create_default_context(cafile=f"{DEV}/ca.crt"))
 
 
 def caller(headers):
@@ -66,7 +66,7 @@ class Door:
 
 class Config(uvicorn.Config):
     def __init__(self, application, **more):
-        super().__init__(Door(application), ssl_certfile=CERTIFICATE, ssl_keyfile=KEY, **more)
+        super().__init__(Door(application), ssl_certfile=f"{DEV}/warehouse/server.crt", ssl_keyfile=f"{DEV}/warehouse/server.key", **more)
 
 
 for each in vars(bqemulator.storage.engine).values():
