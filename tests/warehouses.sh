@@ -60,8 +60,8 @@ bigquery() {
     export TOLLHOUSE_CONFIG=tests/warehouses/bigquery/sidecar.yaml
     start_other bigquery "$clients/bin/python" tests/warehouses/bigquery/server.py "$warehouse_port" "$TOLLHOUSE_DEV_DIR" \
         "$TOLLHOUSE_DEV_URL/oauth" "$scratch/seen.jsonl"
-    wait_for bqemulator "${others[-1]}" curl --silent --output /dev/null --cacert "$TOLLHOUSE_DEV_DIR/ca.crt" --max-time 2 \
-        "https://localhost:$warehouse_port/"
+    wait_for bqemulator "${others[-1]}" curl --silent --output /dev/null --max-time 2 --cacert "$TOLLHOUSE_DEV_DIR/ca.crt" \
+        --header 'Authorization: Bearer direct' "https://localhost:$warehouse_port/"
     start_sidecar
     REQUESTS_CA_BUNDLE=$TOLLHOUSE_DEV_DIR/ca.crt check bigquery-dbt-direct dbt bigquery_direct bigquery-direct build
     check bigquery-dbt-build dbt bigquery bigquery-proxied build
