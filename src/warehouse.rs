@@ -4,6 +4,7 @@ use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
 pub mod athena;
+pub mod bigquery;
 pub mod clickhouse;
 pub mod http;
 pub mod postgres;
@@ -35,7 +36,14 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, clickhouse::CLICKHOUSE, athena::ATHENA];
+pub const KINDS: &[Kind] = &[
+    postgres::POSTGRESQL,
+    redshift::REDSHIFT,
+    bigquery::BIGQUERY,
+    trino::TRINO,
+    athena::ATHENA,
+    clickhouse::CLICKHOUSE,
+];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

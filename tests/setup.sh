@@ -5,6 +5,7 @@
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh clickhouse | athena   also what the beds of that name need
+#        tests/setup.sh bigquery   the same for BigQuery, whose emulator is among it
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -96,6 +97,7 @@ install_node() {
 
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
+install_bigquery() { python_environment .cache/bigquery-venv tests/warehouses/requirements-bigquery.txt; }
 
 # The same for those whose adapters cannot share an environment with the others, with what plays the warehouse.
 install_clickhouse() { python_environment .cache/clickhouse-venv tests/warehouses/requirements-clickhouse.txt; }
@@ -168,6 +170,7 @@ case ${1-} in
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
     clickhouse | athena) once "$1" "tests/warehouses/requirements-$1.txt" ;;
+    bigquery) once bigquery tests/warehouses/requirements-bigquery.txt ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)

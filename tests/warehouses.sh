@@ -85,6 +85,29 @@ clickhouse() {
     trap stage_close EXIT
 }
 
+bigquery() {
+    local clients=$PWD/.cache/bigquery-venv run
+    tests/setup.sh bigquery
+    export TOLLHOUSE_CONFIG=tests/warehouses/bigquery/sidecar.yaml
+    start_other bigquery "$clients/bin/python" tests/warehouses/bigquery/server.py "$warehouse_port" "$TOLLHOUSE_DEV_DIR" \
+        "$TOLLHOUSE_DEV_URL/oauth" "$scratch/seen.jsonl"
+    wait_for bqemulator "${others[-1]}" curl --silent --output /dev/null --max-time 2 --cacert "$TOLLHOUSE_DEV_DIR/ca.crt" \
+        --header 'Authorization: Bearer direct' "https://localhost:$warehouse_port/"
+    start_sidecar
+    REQUESTS_CA_BUNDLE=$TOLLHOUSE_DEV_DIR/ca.crt check bigquery-dbt-direct dbt bigquery_direct bigquery-direct build
+    check bigquery-dbt-build dbt bigquery bigquery-proxied build
+    check bigquery-dbt-again dbt bigquery bigquery-again build
+    for run in proxied again; do
+        check "bigquery-same-results-$run" deploy/demo/compare.py "$scratch/bigquery-direct/run_results.json" \
+            "$scratch/bigquery-$run/run_results.json"
+    done
+    check bigquery-client "$clients/bin/python" tests/warehouses/bigquery/session.py "http://127.0.0.1:$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/bigquery.jsonl"
+    check bigquery-evidence "$clients/bin/python" tests/warehouses/bigquery/evidence.py "$scratch/bigquery.jsonl" "$scratch/seen.jsonl"
+    end "${others[-1]}"
+}
+
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 tests/setup.sh warehouses

@@ -290,10 +290,13 @@ impl Door {
         let manifest = self.gate.manifest();
         let read = statement::read(statement, &self.analyses, self.dialect, self.limits.sql());
         let text = statement.text.as_bytes();
-        let said = match &statement.text {
+        let mut said = match &statement.text {
             Text::Sql(sql) => std::str::from_utf8(sql).ok().and_then(dbt::attribute),
             Text::Call(_) => None,
         };
+        if let Some(said) = &mut said {
+            said.invocation = said.invocation.take().or_else(|| statement.invocation.clone());
+        }
         let standing = match (&manifest, &said) {
             (Some(manifest), Some(said)) => manifest.verify(
                 said,

@@ -166,6 +166,7 @@ fn run<'a>(request: &Whole<'_>, judged: Judged<'a>) -> Result<Call<'a>, &'static
         application_name: text(headers, &USER_AGENT).map(str::to_owned),
         client_user: text(headers, &AUTHORIZATION).and_then(credential).map(|scope| scope.key.to_owned()).unwrap_or_default(),
         names: Vec::new(),
+        invocation: None,
     })))
 }
 

@@ -228,6 +228,7 @@ fn statement<'a>(request: &'a Whole<'_>, parameters: &Parameters) -> Result<Stat
         application_name: one(headers, &USER_AGENT)?.map(str::to_owned),
         client_user: one(headers, &USER)?.or(parameters.get("user")).unwrap_or_default().to_owned(),
         names: Vec::new(),
+        invocation: None,
     })
 }
 

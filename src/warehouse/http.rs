@@ -144,6 +144,8 @@ pub struct Statement<'a> {
     pub client_user: String,
     /// Names that the client has chosen for the execution, under which it may ask for it before the reply is there.
     pub names: Vec<String>,
+    /// dbt's invocation, where the request says it beside the text.
+    pub invocation: Option<String>,
 }
 
 /// What is run.
@@ -264,6 +266,8 @@ impl Reader for Unread {
 pub struct Progress {
     /// The warehouse's name for the execution.
     pub id: Option<String>,
+    /// Further names under which it can be asked for, as of a table that holds its result.
+    pub names: Vec<String>,
     /// Rows that came with this reply.
     pub rows: u64,
     /// Whether there may be rows in it that were not counted.

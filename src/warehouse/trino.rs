@@ -168,6 +168,7 @@ fn statement<'a>(request: &'a Whole<'_>) -> Result<Statement<'a>, &'static str> 
         application_name: one(headers, &SOURCE)?.map(str::to_owned),
         client_user: one(headers, &USER)?.unwrap_or_default().to_owned(),
         names: Vec::new(),
+        invocation: None,
     })
 }
 
