@@ -3,9 +3,13 @@
 use crate::credential::LoginKind;
 use crate::sql::Dialect;
 
+mod cli_service;
+pub mod databricks;
 pub mod http;
 pub mod postgres;
 pub mod redshift;
+pub mod spark;
+mod thrift;
 pub mod trino;
 
 /// A kind of warehouse that a target can be.
@@ -33,7 +37,7 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO];
+pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, spark::SPARK, databricks::DATABRICKS];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -8,14 +8,14 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use hyper::Method;
-use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 
-use super::http::{Asked, Call, Handle, Head, Refusal, SessionState, Sessions, Statement, Text, Told, Unread, Whole};
+use super::http::{Asked, Call, Handle, Head, Outgoing, Refusal, SessionState, Sessions, Statement, Text, Told, Unread, Whole};
 use super::thrift::{self, Message, Struct, Value, Writer};
 use crate::sql::{Action, Effect, Object, ObjectKind, OpaqueClass};
 
-mod moves;
 mod reply;
+pub(super) mod session;
 
 use self::reply::{ReplyReader, Said};
 
@@ -39,6 +39,9 @@ const PROXY_USER: &str = "hive.server2.proxy.user";
 const USE_DATABASE: &str = "use:database";
 /// Where names lead, behind the back of whoever follows `USE`.
 const DEFAULT_CATALOG: &str = "spark.sql.defaultcatalog";
+
+/// Spark's own catalog, where a server has no other.
+pub(super) const ONLY_CATALOG: &str = "spark_catalog";
 
 /// Where sessions begin whose client does not say it; the database is empty where the server alone knows.
 #[derive(Debug, Clone, Copy)]
@@ -108,9 +111,9 @@ fn open_session<'a>(request: &'a Whole<'_>, arguments: &Struct<'_>, home: Home) 
     let mut effects = Vec::new();
     for (key, value) in pairs(arguments, 4)?.into_iter().chain(pairs(arguments, 1283)?) {
         match key.as_str() {
-            USE_DATABASE => state.schema = Some(moves::plain_name(&value).ok_or("use:database is not a plain name")?),
+            USE_DATABASE => state.schema = Some(session::plain_name(&value).ok_or("use:database is not a plain name")?),
             PROXY_USER => effects.push(Effect::Role { role: Some(value) }),
-            _ => effects.extend(set(&key)?),
+            _ => effects.extend(parameter(&key)?),
         }
     }
     match arguments.get(1284) {
@@ -149,16 +152,18 @@ fn execute<'a>(request: &'a Whole<'_>, arguments: &Struct<'a>, sessions: &dyn Se
     for (key, _) in pairs(arguments, 3)? {
         match key.as_str() {
             USE_DATABASE | PROXY_USER => return Err("a parameter that belongs to the beginning of a session"),
-            _ => statement.effects.extend(set(&key)?),
+            _ => statement.effects.extend(parameter(&key)?),
         }
     }
-    statement.moves = moves::of(&String::from_utf8_lossy(sql), &state);
-    if state.database.is_empty() && statement.moves.is_none() {
-        return Err("where names lead in this session is not known: open it with a catalog, or USE one");
-    }
-    let runs_async = matches!(arguments.get(4), Some(Value::Number(1)));
-    let reader = Box::new(ReplyReader::new(Said::Begun { is_done: !runs_async }));
-    Ok(Asked { session: Some(session), call: Call::Run(Box::new(statement)), reader })
+    let statement = Box::new(statement);
+    let call = match session::destination(&String::from_utf8_lossy(sql), &state) {
+        Some(to) => Call::Move { statement, to },
+        None if state.database.is_empty() => {
+            return Err("where names lead in this session is not known: open it with a catalog, or USE one");
+        }
+        None => Call::Run(statement),
+    };
+    Ok(Asked { session: Some(session), call, reader: begun(request, arguments, 4) })
 }
 
 /// A call that lists what the catalog has. It is read like the view of the information schema that holds the same.
@@ -189,32 +194,51 @@ fn list<'a>(request: &Whole<'_>, arguments: &Struct<'_>, listing: &Listing, sess
     let session = handle(arguments, SESSION_HANDLE)?;
     let state = sessions.find(&session).unwrap_or_default();
     let mut statement = statement(request, Text::Call(listing.name.to_owned()), &state);
-    for view in listing.view {
-        let read = |database: Option<String>| {
-            let object = Object { kind: ObjectKind::Relation, database, schema: Some("information_schema".to_owned()), name: view.to_owned() };
-            Effect::Access { action: Action::Select, object, columns: Vec::new() }
-        };
-        if listing.databases.is_empty() {
-            statement.effects.push(read(None));
-        }
-        for field in listing.databases {
-            match text(arguments, *field)?.filter(|database| !database.is_empty()) {
-                // An underscore stands for itself in all but a name that differs in that place alone.
-                Some(database) if !database.replace("\\_", "_").contains(['%', '*', '|', '\\']) => {
-                    statement.effects.push(read(Some(database.replace("\\_", "_").to_lowercase())));
-                }
-                // A server with one catalog lists that; one with several might list them all.
-                None if state.database == "spark_catalog" => statement.effects.push(read(None)),
-                Some(_) | None => {
-                    let detail = "a list of what several catalogs have".to_owned();
-                    statement.effects.push(Effect::Opaque { class: OpaqueClass::Wildcard, detail });
-                }
-            }
-        }
+    if let Some(view) = listing.view {
+        statement.effects = listed(arguments, listing.databases, view, &state)?;
     }
-    let is_done = !matches!(arguments.get(RUN_ASYNC), Some(Value::Number(1)));
-    let reader = Box::new(ReplyReader::new(Said::Begun { is_done }));
-    Ok(Asked { session: Some(session), call: Call::Run(Box::new(statement)), reader })
+    Ok(Asked { session: Some(session), call: Call::Run(Box::new(statement)), reader: begun(request, arguments, RUN_ASYNC) })
+}
+
+/// The view of the information schema is read, of each database that a field says, or of the session's.
+fn listed(arguments: &Struct<'_>, fields: &[i16], view: &str, state: &SessionState) -> Result<Vec<Effect>, &'static str> {
+    let read = |database: Option<String>| {
+        let (schema, name) = (Some("information_schema".to_owned()), view.to_owned());
+        let object = Object { kind: ObjectKind::Relation, database, schema, name };
+        Effect::Access { action: Action::Select, object, columns: Vec::new() }
+    };
+    let several = || Effect::Opaque { class: OpaqueClass::Wildcard, detail: "a list of what several catalogs have".to_owned() };
+    if fields.is_empty() {
+        return Ok(vec![read(None)]);
+    }
+    let effect = |field: &i16| {
+        let database = text(arguments, *field)?.unwrap_or_default().replace("\\_", "_").to_lowercase();
+        Ok(match database.as_str() {
+            // A server with one catalog lists that; one with several might list them all.
+            "" if state.database == ONLY_CATALOG => read(None),
+            "" => several(),
+            // An underscore that stands for any letter matches the name that has one as well.
+            pattern if pattern.contains(['%', '*', '|', '\\']) => several(),
+            _ => read(Some(database)),
+        })
+    };
+    fields.iter().map(effect).collect()
+}
+
+/// A reader for the reply to what begins an execution, which may run on behind the reply.
+fn begun(request: &Whole<'_>, arguments: &Struct<'_>, runs_async: i16) -> Box<ReplyReader> {
+    let query = request.head.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let is_done = !matches!(arguments.get(runs_async), Some(Value::Number(1)));
+    Box::new(ReplyReader::new(Said::Begun { is_done, target: format!("{}{query}", request.head.path) }))
+}
+
+/// The call that cancels an operation: its handle is the identifier and its secret, and what kind of operation it is.
+fn cancel(target: String, guid: &[u8], secret: &[u8]) -> Outgoing {
+    let writer = Writer::message(thrift::CALL, "CancelOperation", 0).begin(ARGUMENT).begin(OPERATION_HANDLE);
+    let body = writer.begin(1).binary(1, guid).binary(2, secret).end().i32(2, 0).boolean(3, true).end().end().finish();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
+    Outgoing { method: Method::POST, target, headers, body: Some(Bytes::from(body)) }
 }
 
 fn statement<'a>(request: &Whole<'_>, text: Text<'a>, state: &SessionState) -> Statement<'a> {
@@ -227,7 +251,6 @@ fn statement<'a>(request: &Whole<'_>, text: Text<'a>, state: &SessionState) -> S
         application_name: request.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned),
         client_user: String::new(),
         names: Vec::new(),
-        moves: None,
     }
 }
 
@@ -239,7 +262,7 @@ fn follow<'a>(arguments: &Struct<'_>, known: &[i16], said: Said) -> Result<Asked
 }
 
 /// The effect of a parameter that is set, if policy is about it.
-fn set(key: &str) -> Result<Option<Effect>, &'static str> {
+pub(super) fn parameter(key: &str) -> Result<Option<Effect>, &'static str> {
     let key = key.to_ascii_lowercase();
     let parameter = ["set:hiveconf:", "set:"].iter().find_map(|prefix| key.strip_prefix(prefix)).unwrap_or(&key);
     match parameter {

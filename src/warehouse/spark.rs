@@ -24,7 +24,7 @@ pub const SPARK: Kind = Kind {
 #[derive(Debug)]
 pub struct Spark;
 
-const HOME: cli_service::Home = cli_service::Home { database: "spark_catalog", schema: "default" };
+const HOME: cli_service::Home = cli_service::Home { database: cli_service::ONLY_CATALOG, schema: "default" };
 
 impl HttpWarehouse for Spark {
     fn purpose(&self, head: &Head<'_>) -> Purpose {
@@ -53,7 +53,7 @@ impl HttpWarehouse for Spark {
         Ok(())
     }
 
-    /// A cancel needs the secret of the handle, which only the client has. The server ends what runs with the session.
+    /// A cancel needs the secret of the handle, so the reply that shows it makes it.
     fn cancel(&self, _: &str) -> Option<Outgoing> {
         None
     }

@@ -294,6 +294,13 @@ impl Writer {
         self
     }
 
+    /// A truth value.
+    pub(super) fn boolean(mut self, id: i16, is_true: bool) -> Self {
+        self.field(Type::Bool, id);
+        self.0.push(u8::from(is_true));
+        self
+    }
+
     /// Bytes, or a string.
     pub(super) fn binary(mut self, id: i16, bytes: &[u8]) -> Self {
         self.field(Type::Binary, id);

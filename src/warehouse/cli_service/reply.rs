@@ -32,6 +32,8 @@ pub(super) enum Said {
     Begun {
         /// Whether it has been carried out when the reply comes.
         is_done: bool,
+        /// Where its calls go, path and query.
+        target: String,
     },
     /// The state of one.
     State,
@@ -57,7 +59,8 @@ struct Found {
     is_success: bool,
     status: Option<i64>,
     sqlstate: Option<String>,
-    guid: Option<String>,
+    guid: Vec<u8>,
+    secret: Vec<u8>,
     state: Option<i64>,
     has_no_result: bool,
     modified: Option<u64>,
@@ -118,7 +121,7 @@ impl ReplyReader {
             (Said::Begun { .. } | Said::State, Some(CANCELED)) => return (Some(End::Cancelled), false),
             (Said::Begun { .. } | Said::State, Some(ERROR | TIMED_OUT)) => return (failed(&found.sqlstate), false),
             (Said::State, Some(CLOSED)) => return (Some(End::Cancelled), false),
-            (Said::Begun { is_done }, None) => *is_done,
+            (Said::Begun { is_done, .. }, None) => *is_done,
             (Said::Opened(_), _) => return (Some(End::Completed), true),
             (Said::Ended, _) => return (Some(End::Cancelled), false),
             (_, _) => false,
@@ -141,7 +144,7 @@ impl ReplyReader {
                 if let Some(schema) = self.found.schema.take().filter(|schema| !schema.is_empty()) {
                     state.schema = Some(schema.to_lowercase());
                 }
-                Some(News::Opened { id: self.found.guid.take()?, state, secrets: Vec::new() })
+                Some(News::Opened { id: name(&self.found.guid)?, state, secrets: Vec::new() })
             }
             Said::Begun { .. } | Said::State | Said::Rows | Said::Ended | Said::Nothing => None,
         }
@@ -166,9 +169,15 @@ impl Reader for ReplyReader {
     fn progress(&mut self) -> Progress {
         let (end, is_done) = self.end();
         let news = self.news(matches!(end, Some(End::Failed(_))));
-        let begins = matches!(self.said, Said::Begun { .. });
+        let (id, cancel) = match &self.said {
+            Said::Begun { target, .. } => {
+                (name(&self.found.guid), Some(super::cancel(target.clone(), &self.found.guid, &self.found.secret)))
+            }
+            Said::Opened(_) | Said::Closed | Said::State | Said::Rows | Said::Ended | Said::Nothing => (None, None),
+        };
         Progress {
-            id: self.found.guid.take().filter(|_| begins),
+            id,
+            cancel: cancel.map(Box::new),
             rows: self.found.rows,
             changed: self.found.modified,
             is_done,
@@ -183,11 +192,8 @@ impl Sink for Found {
     fn found(&mut self, path: &[i16], leaf: Leaf<'_>) {
         match (path, self.place) {
             ([0, 1, rest @ ..], _) => self.status(rest, leaf),
-            ([0, 3, 1, 1], Place::Session) | ([0, 2, 1, 1], Place::Begun) => {
-                if let Leaf::Binary(guid) = leaf {
-                    self.guid = name(guid);
-                }
-            }
+            ([0, 3, 1, 1], Place::Session) | ([0, 2, 1, 1], Place::Begun) => self.guid = bytes(leaf),
+            ([0, 2, 1, 2], Place::Begun) => self.secret = bytes(leaf),
             ([0, 1284, 1], Place::Session) => self.catalog = text(leaf),
             ([0, 1284, 2], Place::Session) => self.schema = text(leaf),
             ([0, 2, 3], Place::Begun) => self.has_no_result |= leaf == Leaf::Number(0),
@@ -249,9 +255,13 @@ pub(super) fn name(guid: &[u8]) -> Option<String> {
     Some(name)
 }
 
-fn text(leaf: Leaf<'_>) -> Option<String> {
+fn bytes(leaf: Leaf<'_>) -> Vec<u8> {
     match leaf {
-        Leaf::Binary(bytes) => String::from_utf8(bytes.to_vec()).ok(),
-        Leaf::Number(_) | Leaf::Double(_) | Leaf::Long | Leaf::List(_) => None,
+        Leaf::Binary(bytes) => bytes.to_vec(),
+        Leaf::Number(_) | Leaf::Double(_) | Leaf::Long | Leaf::List(_) => Vec::new(),
     }
+}
+
+fn text(leaf: Leaf<'_>) -> Option<String> {
+    Some(bytes(leaf)).filter(|bytes| !bytes.is_empty()).and_then(|bytes| String::from_utf8(bytes).ok())
 }

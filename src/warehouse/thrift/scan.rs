@@ -97,7 +97,11 @@ impl Scan {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
                     piece = piece.get(here..).unwrap_or_default();
                     let left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
-                    if left == 0 { self.value_ends() } else { self.step = Step::Pass(left) }
+                    if left == 0 {
+                        self.value_ends()
+                    } else {
+                        self.step = Step::Pass(left)
+                    }
                     continue;
                 }
                 Step::FieldType => 1,

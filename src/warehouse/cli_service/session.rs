@@ -4,7 +4,7 @@ use crate::warehouse::http::SessionState;
 
 /// Where names lead once the statement has been carried out; `None` where they stay. Nowhere that is known, where the text does
 /// not show it plainly.
-pub(in crate::warehouse) fn of(sql: &str, state: &SessionState) -> Option<SessionState> {
+pub(in crate::warehouse) fn destination(sql: &str, state: &SessionState) -> Option<SessionState> {
     let nowhere = Some(SessionState { database: String::new(), schema: None, role: state.role.clone() });
     let Some(text) = behind_comments(sql) else { return nowhere };
     let text = text.trim_end().trim_end_matches(';').trim_end();
@@ -78,7 +78,7 @@ fn behind_comments(mut text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of, plain_name};
+    use super::{destination, plain_name};
     use crate::warehouse::http::SessionState;
 
     fn state(database: &str, schema: Option<&str>) -> SessionState {
@@ -107,15 +107,15 @@ mod tests {
             ("\u{feff}use x", "", None),
             ("${word} x", "", None),
         ] {
-            assert_eq!(of(sql, &state("main", Some("raw"))), Some(state(database, schema)), "{sql}");
+            assert_eq!(destination(sql, &state("main", Some("raw"))), Some(state(database, schema)), "{sql}");
         }
-        assert_eq!(of("use x", &state("", None)), Some(state("", None)), "in which catalog is not known");
+        assert_eq!(destination("use x", &state("", None)), Some(state("", None)), "in which catalog is not known");
     }
 
     #[test]
     fn other_statements_leave_names_where_they_are() {
         for sql in ["select 1", "", "/* use x */ select 1", "set spark.sql.ansi.enabled = true", "(select 1)", "useful"] {
-            assert_eq!(of(sql, &state("main", None)), None, "{sql}");
+            assert_eq!(destination(sql, &state("main", None)), None, "{sql}");
         }
         assert_eq!(plain_name("`a`"), Some("a".to_owned()));
         assert!(["", "`a", "a-b", "a b", "\u{e4}", "a;drop"].iter().all(|name| plain_name(name).is_none()));
