@@ -4,6 +4,7 @@
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
+#        tests/setup.sh databricks | spark   also what the beds of that name need
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -96,6 +97,10 @@ install_node() {
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
 
+# The same for those whose adapters cannot share an environment with the others; with Spark's, its server.
+install_databricks() { python_environment .cache/databricks-venv tests/warehouses/requirements-databricks.txt; }
+install_spark() { python_environment .cache/spark-venv tests/warehouses/requirements-spark.txt; }
+
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
@@ -162,6 +167,7 @@ case ${1-} in
         once java
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
+    databricks | spark) once "$1" "tests/warehouses/requirements-$1.txt" ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
@@ -174,7 +180,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,10s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

@@ -39,6 +39,8 @@ pub struct Vendor {
     has_dollar_quotes: bool,
     /// One pair of backticks may stand around a whole path.
     quotes_paths: bool,
+    /// `${name}` is replaced, wherever it stands, before the text is read.
+    substitutes: bool,
 }
 
 /// The form of a name that stands for all ways to write it.
@@ -86,6 +88,7 @@ pub static SNOWFLAKE: Vendor = Vendor {
     comments: Comments::Slashes,
     has_dollar_quotes: true,
     quotes_paths: false,
+    substitutes: false,
 };
 
 /// BigQuery: names of datasets and tables are case-sensitive (GoogleSQL, "Lexical structure and syntax").
@@ -98,6 +101,7 @@ pub static BIGQUERY: Vendor = Vendor {
     comments: Comments::Hash,
     has_dollar_quotes: false,
     quotes_paths: true,
+    substitutes: false,
 };
 
 /// Databricks and Spark: names are case-insensitive (Databricks SQL language reference, "Names").
@@ -110,6 +114,7 @@ pub static DATABRICKS: Vendor = Vendor {
     comments: Comments::Standard,
     has_dollar_quotes: false,
     quotes_paths: false,
+    substitutes: true,
 };
 
 /// Trino: names are in lower case, quoted ones too (Trino documentation, "SQL language: identifiers").
@@ -122,6 +127,7 @@ pub static TRINO: Vendor = Vendor {
     comments: Comments::Standard,
     has_dollar_quotes: false,
     quotes_paths: false,
+    substitutes: false,
 };
 
 /// Athena: Trino's queries, with definitions of tables in Hive's words.
@@ -134,6 +140,7 @@ pub static ATHENA: Vendor = Vendor {
     comments: Comments::Standard,
     has_dollar_quotes: false,
     quotes_paths: false,
+    substitutes: false,
 };
 
 /// ClickHouse: all names are case-sensitive (ClickHouse documentation, "Syntax").
@@ -146,6 +153,7 @@ pub static CLICKHOUSE: Vendor = Vendor {
     comments: Comments::Standard,
     has_dollar_quotes: false,
     quotes_paths: false,
+    substitutes: false,
 };
 
 /// Brackets and prefixes within each other that the parser follows; every bracket of a query takes about three.
