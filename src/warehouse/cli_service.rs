@@ -147,7 +147,7 @@ fn execute<'a>(request: &'a Whole<'_>, arguments: &Struct<'a>, sessions: &dyn Se
     only(arguments, &[SESSION_HANDLE, 2, 3, 4, 5, 1281, 1282, 1283, 1284, 1285, 1286, 1287, 1288, 1289, 3353])?;
     let session = handle(arguments, SESSION_HANDLE)?;
     let Some(Value::Binary(sql)) = arguments.get(2) else { return Err("a call without a statement") };
-    let state = sessions.find(&session).unwrap_or_default();
+    let Some(state) = sessions.find(&session) else { return Ok(in_no_session(session)) };
     let mut statement = statement(request, Text::Sql(Cow::Borrowed(sql)), &state);
     for (key, _) in pairs(arguments, 3)? {
         match key.as_str() {
@@ -164,6 +164,11 @@ fn execute<'a>(request: &'a Whole<'_>, arguments: &Struct<'a>, sessions: &dyn Se
         None => Call::Run(statement),
     };
     Ok(Asked { session: Some(session), call, reader: begun(request, arguments, 4) })
+}
+
+/// A request in a session that the principal does not have: the door says so.
+pub(super) fn in_no_session<'a>(session: String) -> Asked<'a> {
+    Asked { session: Some(session), call: Call::Other, reader: Box::new(Unread) }
 }
 
 /// A call that lists what the catalog has. It is read like the view of the information schema that holds the same.
@@ -192,7 +197,7 @@ fn list<'a>(request: &Whole<'_>, arguments: &Struct<'_>, listing: &Listing, sess
     let known = [SESSION_HANDLE, GET_DIRECT_RESULTS, RUN_ASYNC];
     only(arguments, &[&known, listing.databases, listing.others].concat())?;
     let session = handle(arguments, SESSION_HANDLE)?;
-    let state = sessions.find(&session).unwrap_or_default();
+    let Some(state) = sessions.find(&session) else { return Ok(in_no_session(session)) };
     let mut statement = statement(request, Text::Call(listing.name.to_owned()), &state);
     if let Some(view) = listing.view {
         statement.effects = listed(arguments, listing.databases, view, &state)?;

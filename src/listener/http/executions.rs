@@ -278,10 +278,12 @@ impl Execution {
         state.cancel = progress.cancel.take().or(state.cancel.take());
         state.is_done |= progress.is_done || matches!(progress.end, Some(End::Completed));
         let has_failed = matches!(progress.end, Some(End::Failed(_)));
-        if (state.is_done || has_failed)
-            && let Some(place) = state.place.take()
-        {
-            place.leave(state.is_done);
+        if state.is_done || progress.end.is_some() {
+            match state.place.take() {
+                Some(place) if state.is_done || has_failed => place.leave(state.is_done),
+                // What a cancel has left undone nobody says.
+                place => drop(place),
+            }
         }
         let end = match &progress.end {
             None => return,

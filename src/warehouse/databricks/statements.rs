@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::sql::Effect;
-use crate::warehouse::cli_service::parameter;
 use crate::warehouse::cli_service::session::destination;
+use crate::warehouse::cli_service::{in_no_session, parameter};
 use crate::warehouse::http::json::{Field, JsonReader, Reply, Treatment};
 use crate::warehouse::http::{
     Asked, Call, End, Handle, Head, News, Outgoing, Progress, Reader, Reading, Refusal, SessionState, Sessions, Statement, Text, Told,
@@ -217,7 +217,13 @@ fn execute<'a>(request: &'a Whole<'_>, sessions: &dyn Sessions) -> Result<Asked<
         return Err("results must be INLINE: elsewhere they would be fetched past the sidecar");
     }
     let session = asked.session_id.map(Cow::into_owned);
-    let within = session.as_deref().and_then(|session| sessions.find(session)).unwrap_or_default();
+    let within = match &session {
+        Some(name) => match sessions.find(name) {
+            Some(state) => state,
+            None => return Ok(in_no_session(name.clone())),
+        },
+        None => SessionState::default(),
+    };
     let state = begins(asked.catalog.as_deref(), asked.schema.as_deref(), within);
     let moves = destination(&asked.statement, &state).filter(|_| session.is_some());
     if state.database.is_empty() && moves.is_none() {
