@@ -115,6 +115,10 @@ reasons! {
     SessionForeign { "session-foreign", Client, "42501", 403,
         "the session of that name was opened by another principal",
         "only who opens a session may use it" }
+    /// Names in the session are about to lead elsewhere.
+    SessionBusy { "session-busy", Client, "55006", 409,
+        "a statement that changes where names lead runs in the session, or asks for it while others run",
+        "one statement at a time in a session that says USE" }
     /// A message over `limits.message_size` or `limits.statement_size`.
     MessageTooLarge { "message-too-large", Client, "54000", 413,
         "the message is larger than the configured limit",

@@ -5,10 +5,14 @@ use crate::sql::Dialect;
 
 pub mod athena;
 pub mod bigquery;
+mod cli_service;
 pub mod clickhouse;
+pub mod databricks;
 pub mod http;
 pub mod postgres;
 pub mod redshift;
+pub mod spark;
+mod thrift;
 pub mod trino;
 
 /// A kind of warehouse that a target can be.
@@ -43,6 +47,8 @@ pub const KINDS: &[Kind] = &[
     trino::TRINO,
     athena::ATHENA,
     clickhouse::CLICKHOUSE,
+    databricks::DATABRICKS,
+    spark::SPARK,
 ];
 
 /// The kind of that name.

@@ -6,6 +6,7 @@
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh clickhouse | athena   also what the beds of that name need
 #        tests/setup.sh bigquery   the same for BigQuery, whose emulator is among it
+#        tests/setup.sh databricks | spark   also what the beds of that name need
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -103,6 +104,10 @@ install_bigquery() { python_environment .cache/bigquery-venv tests/warehouses/re
 install_clickhouse() { python_environment .cache/clickhouse-venv tests/warehouses/requirements-clickhouse.txt; }
 install_athena() { python_environment .cache/athena-venv tests/warehouses/requirements-athena.txt; }
 
+# The same for those whose adapters cannot share an environment with the others; with Spark's, its server.
+install_databricks() { python_environment .cache/databricks-venv tests/warehouses/requirements-databricks.txt; }
+install_spark() { python_environment .cache/spark-venv tests/warehouses/requirements-spark.txt; }
+
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
@@ -171,6 +176,7 @@ case ${1-} in
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
     clickhouse | athena) once "$1" "tests/warehouses/requirements-$1.txt" ;;
     bigquery) once bigquery tests/warehouses/requirements-bigquery.txt ;;
+    databricks | spark) once "$1" "tests/warehouses/requirements-$1.txt" ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
@@ -183,7 +189,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,11s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

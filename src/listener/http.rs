@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ use crate::sql::{self, Analysis, Dialect};
 use crate::tls::stream::Stream;
 use crate::tls::{self, Acceptor, Demands};
 use crate::warehouse::http::{
-    Access, Call, End, Handle, HttpWarehouse, Outgoing, Progress, Purpose, Reader, Statement, Text, Told, Unread, Whole,
+    Access, Call, End, Handle, HttpWarehouse, Outgoing, Progress, Purpose, Reader, SessionState, Statement, Text, Told, Unread, Whole,
 };
 
 mod entry;
@@ -250,15 +250,17 @@ impl Door {
         };
         let near = head::base(parts, connection.is_encrypted);
         let whole = Whole { head, body: taken, near: &near };
-        let view = View { sessions: &self.memory.opened, owner: &turn.owner };
+        let view = View { sessions: &self.memory.opened, owner: &turn.owner, seen: Mutex::default() };
         let asked = self.warehouse.ask(&whole, &view).map_err(|why| self.refused(Fault::new(Reason::RequestMalformed).about(why)))?;
         let open = match &asked.session {
             Some(id) => self.memory.opened.find(id, &turn.owner).map_err(|reason| self.refused(Fault::new(reason)))?,
             None => Open::default(),
         };
-        let part = Part { opened: asked.session, open, reader: asked.reader };
+        let seen = view.seen.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| open.state.clone());
+        let part = Part { opened: asked.session, open, seen, reader: asked.reader };
         match asked.call {
-            Call::Run(statement) => self.run(turn, body, part, *statement).await,
+            Call::Run(statement) => self.run(turn, body, part, (*statement, None)).await,
+            Call::Move { statement, to } => self.run(turn, body, part, (*statement, Some(to))).await,
             Call::Follow(handle) => self.follow(turn, body, part, &handle).await,
             Call::Service => self.forward(turn, body, part, Began::Service).await,
             Call::Answer(reply) => Ok(answered(reply)),
@@ -266,12 +268,22 @@ impl Door {
         }
     }
 
-    /// A request that runs a statement.
-    async fn run(&self, turn: Turn<'_>, body: Sent, part: Part, statement: Statement<'_>) -> Result<Response<Body>, Box<Refusal>> {
+    /// A request that runs a statement, after which names in its session may lead elsewhere.
+    async fn run(
+        &self,
+        turn: Turn<'_>,
+        body: Sent,
+        part: Part,
+        (statement, to): (Statement<'_>, Option<SessionState>),
+    ) -> Result<Response<Body>, Box<Refusal>> {
         self.not_draining()?;
         let session = self.session(turn.connection, &turn.lease, &Asks::of(&statement)).await?;
         // What nobody follows any more gives its room before more is asked for.
         self.memory.executions.sweep();
+        let place = match &part.opened {
+            Some(id) => Some(self.memory.opened.enter(id, &part.seen, to.is_some()).map_err(|reason| self.refused(Fault::new(reason)))?),
+            None => None,
+        };
         let permit = self.admit(&session, &statement).await?;
         let beginning = Beginning {
             permit,
@@ -280,6 +292,7 @@ impl Door {
             names: statement.names,
             session: part.opened.clone(),
             lease: turn.lease.clone(),
+            place: place.map(|place| place.sent(to)),
         };
         let execution = self.memory.executions.begin(beginning).map_err(|reason| self.refused(Fault::new(reason)))?;
         self.forward(turn, body, part, Began::Statement { execution, session }).await
@@ -359,7 +372,7 @@ impl Door {
         session.tally.executed();
         let judged = self.gate.judge_request(&execution, &asked).await.map_err(Box::new)?;
         let permit = self.gate.admit(judged).await.map_err(Box::new)?;
-        let part = Part { opened: None, open: Open::default(), reader: Box::new(Unread) };
+        let part = Part { opened: None, open: Open::default(), seen: SessionState::default(), reader: Box::new(Unread) };
         self.forward(turn, body, part, Began::Request { permit, session }).await
     }
 
@@ -439,8 +452,8 @@ impl Door {
     }
 
     async fn cancel(&self, running: Running) {
-        let Running { id, session, owner, lease, execution } = running;
-        let Some(mut request) = self.warehouse.cancel(&id) else { return };
+        let Running { id, session, owner, lease, execution, cancel } = running;
+        let Some(mut request) = cancel.map(|request| *request).or_else(|| self.warehouse.cancel(&id)) else { return };
         let open = session.and_then(|session| self.memory.opened.find(&session, &owner).ok()).unwrap_or_default();
         let sent = match self.authorize(&mut request, &lease, &owner, &open) {
             Ok(()) => {
@@ -451,7 +464,8 @@ impl Door {
         };
         match sent {
             Ok(status) if status.is_success() => {
-                self.memory.executions.proceed(&execution, &Progress { end: Some(End::Cancelled), ..Progress::default() }, 0);
+                let mut progress = Progress { end: Some(End::Cancelled), ..Progress::default() };
+                self.memory.executions.proceed(&execution, &mut progress, 0);
             }
             Ok(status) => tracing::warn!(listener = self.name, %status, "the warehouse did not take a cancel"),
             Err(fault) => tracing::warn!(listener = self.name, chain = fault.chain(), "a cancel could not be sent"),
@@ -552,6 +566,8 @@ struct Part {
     /// The session that it is part of, by its name.
     opened: Option<String>,
     open: Open,
+    /// Where names led in it when it was asked what the request means.
+    seen: SessionState,
     reader: Box<dyn Reader>,
 }
 

@@ -41,6 +41,8 @@ pub struct Vendor {
     quotes_paths: bool,
     /// What `IN` looks into may be a table by its name, in brackets or not.
     looks_in_tables: bool,
+    /// `${name}` is replaced, wherever it stands, before the text is read.
+    substitutes: bool,
 }
 
 /// The form of a name that stands for all ways to write it.
@@ -89,6 +91,7 @@ pub static SNOWFLAKE: Vendor = Vendor {
     has_dollar_quotes: true,
     quotes_paths: false,
     looks_in_tables: false,
+    substitutes: false,
 };
 
 /// BigQuery: names of datasets and tables are case-sensitive (GoogleSQL, "Lexical structure and syntax").
@@ -102,6 +105,7 @@ pub static BIGQUERY: Vendor = Vendor {
     has_dollar_quotes: false,
     quotes_paths: true,
     looks_in_tables: false,
+    substitutes: false,
 };
 
 /// Databricks and Spark: names are case-insensitive (Databricks SQL language reference, "Names").
@@ -115,6 +119,7 @@ pub static DATABRICKS: Vendor = Vendor {
     has_dollar_quotes: false,
     quotes_paths: false,
     looks_in_tables: false,
+    substitutes: true,
 };
 
 /// Trino: names are in lower case, quoted ones too (Trino documentation, "SQL language: identifiers").
@@ -128,6 +133,7 @@ pub static TRINO: Vendor = Vendor {
     has_dollar_quotes: false,
     quotes_paths: false,
     looks_in_tables: false,
+    substitutes: false,
 };
 
 /// Athena: Trino's queries, with definitions of tables in Hive's words.
@@ -141,6 +147,7 @@ pub static ATHENA: Vendor = Vendor {
     has_dollar_quotes: false,
     quotes_paths: false,
     looks_in_tables: false,
+    substitutes: false,
 };
 
 /// ClickHouse: all names are case-sensitive (ClickHouse documentation, "Syntax").
@@ -154,6 +161,7 @@ pub static CLICKHOUSE: Vendor = Vendor {
     has_dollar_quotes: false,
     quotes_paths: false,
     looks_in_tables: true,
+    substitutes: false,
 };
 
 /// Brackets and prefixes within each other that the parser follows; every bracket of a query takes about three.

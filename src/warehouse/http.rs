@@ -106,6 +106,13 @@ pub struct Asked<'a> {
 pub enum Call<'a> {
     /// To run a statement, or to do what a statement could do.
     Run(Box<Statement<'a>>),
+    /// To run a statement after which names lead elsewhere in the session: it runs alone there.
+    Move {
+        /// The statement.
+        statement: Box<Statement<'a>>,
+        /// Where names lead once it has been carried out.
+        to: SessionState,
+    },
     /// To go on with an execution that was begun: tell its state, read its result, or end it.
     Follow(Handle),
     /// To keep, renew or end a session, or for something that no policy is about. It is passed on, without a record of its own.
@@ -274,8 +281,12 @@ pub struct Progress {
     pub are_rows_uncounted: bool,
     /// Rows that it changed, where the reply says so.
     pub changed: Option<u64>,
-    /// How it ended, if it did.
+    /// Whether it has been carried out, though its result may still be asked for.
+    pub is_done: bool,
+    /// How it ended, if it did. One that was carried out before was not cancelled.
     pub end: Option<End>,
+    /// The request that ends it, where its name alone does not make one: see [`HttpWarehouse::cancel`].
+    pub cancel: Option<Box<Outgoing>>,
     /// Where results lie that are fetched past the sidecar.
     pub out_of_band: Option<&'static str>,
     /// What became of the session.

@@ -289,7 +289,7 @@ mod tests {
             let followed = match Trino.ask(&whole, &Nobodys).unwrap().call {
                 Call::Follow(Handle { id, ends }) => Some((id, ends)),
                 Call::Other => None,
-                call @ (Call::Run(_) | Call::Service | Call::Answer(_)) => panic!("{method} {path}: {call:?}"),
+                call @ (Call::Run(_) | Call::Move { .. } | Call::Service | Call::Answer(_)) => panic!("{method} {path}: {call:?}"),
             };
             assert_eq!(followed, expected, "{method} {path}");
             assert_eq!(Trino.purpose(&head) == Purpose::Whole, expected.is_some(), "{method} {path}");

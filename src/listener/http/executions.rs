@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use tokio::sync::Notify;
 
+use super::opened::Place;
 use super::session::Connection;
 use crate::audit::{Outcome, Status};
 use crate::credential::cache::Lease;
@@ -17,7 +18,7 @@ use crate::fault::Reason;
 use crate::gate::Permit;
 use crate::identity::Principal;
 use crate::identity::actor::Actor;
-use crate::warehouse::http::{End, Handle, Progress};
+use crate::warehouse::http::{End, Handle, Outgoing, Progress};
 
 /// Ended executions whose last reply a client may still ask for again.
 const ENDED_MAX: usize = 1024;
@@ -73,6 +74,8 @@ pub(super) struct Beginning {
     pub(super) session: Option<String>,
     /// What it is sent with.
     pub(super) lease: Lease,
+    /// Its place in the session.
+    pub(super) place: Option<Place>,
 }
 
 /// One execution.
@@ -98,6 +101,11 @@ struct State {
     changed: Option<u64>,
     reply_bytes: u64,
     out_of_band: Option<&'static str>,
+    /// Whether it has been carried out, though its result may still be asked for.
+    is_done: bool,
+    /// Given back when it has.
+    place: Option<Place>,
+    cancel: Option<Box<Outgoing>>,
     touched: Instant,
 }
 
@@ -120,6 +128,8 @@ pub(super) struct Running {
     pub(super) lease: Lease,
     /// It itself.
     pub(super) execution: Arc<Execution>,
+    /// The request that ends it, where a reply has shown it.
+    pub(super) cancel: Option<Box<Outgoing>>,
 }
 
 impl Executions {
@@ -156,7 +166,7 @@ impl Executions {
     /// # Errors
     /// `HandleForeign`: a name that the client has chosen is that of somebody else's execution.
     pub(super) fn begin(&self, beginning: Beginning) -> Result<Arc<Execution>, Reason> {
-        let Beginning { permit, owner, connection, names, session, lease } = beginning;
+        let Beginning { permit, owner, connection, names, session, lease, place } = beginning;
         let mut known = self.lock();
         if names.iter().filter_map(|name| known.get(name)).any(|before| before.owner != owner) {
             return Err(Reason::HandleForeign);
@@ -171,6 +181,9 @@ impl Executions {
             changed: None,
             reply_bytes: 0,
             out_of_band: None,
+            is_done: false,
+            place,
+            cancel: None,
             touched: Instant::now(),
         };
         let execution = Arc::new(Execution { owner, connection, session, lease, state: Mutex::new(state) });
@@ -182,7 +195,7 @@ impl Executions {
     }
 
     /// Notes a reply.
-    pub(super) fn proceed(&self, execution: &Arc<Execution>, progress: &Progress, reply_bytes: u64) {
+    pub(super) fn proceed(&self, execution: &Arc<Execution>, progress: &mut Progress, reply_bytes: u64) {
         execution.proceed(progress, reply_bytes);
         let mut known = self.lock();
         let mut state = execution.state();
@@ -212,7 +225,8 @@ impl Executions {
             let (Some(_), Some(id)) = (&state.permit, &state.id) else { continue };
             if running.iter().all(|other| other.id != *id) {
                 let (session, owner, lease) = (execution.session.clone(), execution.owner.clone(), execution.lease.clone());
-                running.push(Running { id: id.clone(), session, owner, lease, execution: Arc::clone(execution) });
+                let cancel = state.cancel.clone();
+                running.push(Running { id: id.clone(), session, owner, lease, execution: Arc::clone(execution), cancel });
             }
         }
         running
@@ -260,7 +274,7 @@ fn forget(known: &mut HashMap<String, Arc<Execution>>) {
 }
 
 impl Execution {
-    fn proceed(&self, progress: &Progress, reply_bytes: u64) {
+    fn proceed(&self, progress: &mut Progress, reply_bytes: u64) {
         let mut state = self.state();
         state.touched = Instant::now();
         state.is_begun |= progress.id.is_some() || matches!(progress.end, Some(End::Completed));
@@ -270,7 +284,21 @@ impl Execution {
         state.are_rows_uncounted |= progress.are_rows_uncounted;
         state.changed = progress.changed.or(state.changed);
         state.reply_bytes += reply_bytes;
-        let Some(end) = &progress.end else { return };
+        state.cancel = progress.cancel.take().or(state.cancel.take());
+        state.is_done |= progress.is_done || matches!(progress.end, Some(End::Completed));
+        let has_failed = matches!(progress.end, Some(End::Failed(_)));
+        if state.is_done || progress.end.is_some() {
+            match state.place.take() {
+                Some(place) if state.is_done || has_failed => place.leave(state.is_done),
+                // What a cancel has left undone nobody says.
+                place => drop(place),
+            }
+        }
+        let end = match &progress.end {
+            None => return,
+            Some(End::Cancelled) if state.is_done => &End::Completed,
+            Some(end) => end,
+        };
         let rows = state.rows();
         if let Some(permit) = state.permit.take() {
             let (reply_bytes, query_id, out_of_band) = (state.reply_bytes, state.id.clone(), state.out_of_band);
@@ -289,7 +317,8 @@ impl Drop for Execution {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(permit) = state.permit.take() {
             let (rows, query_id, out_of_band) = (state.rows(), state.id.take(), state.out_of_band);
-            permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, out_of_band, ..Outcome::new(Status::Abandoned) });
+            let status = if state.is_done { Status::Completed } else { Status::Abandoned };
+            permit.finish(Outcome { rows, reply_bytes: state.reply_bytes, query_id, out_of_band, ..Outcome::new(status) });
         }
     }
 }

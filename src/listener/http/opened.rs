@@ -22,9 +22,60 @@ pub(super) struct OpenSessions {
 
 struct Known {
     owner: Owner,
-    open: Open,
+    room: Arc<Mutex<Room>>,
+    secrets: Arc<Vec<Secret<String>>>,
     begun: Instant,
     touched: Instant,
+}
+
+/// What a session's executions share.
+#[derive(Default)]
+struct Room {
+    state: SessionState,
+    /// Executions that have not been carried out.
+    running: usize,
+    /// Whether one of them moves the session, alone.
+    is_moving: bool,
+}
+
+/// An execution's place in a session: while one moves it, no other has any, since nobody knows which the warehouse reads first.
+pub(super) struct Place {
+    room: Arc<Mutex<Room>>,
+    moves: bool,
+    /// Where it moves to, from when it is sent on.
+    to: Option<SessionState>,
+}
+
+impl Place {
+    /// The execution is sent on: whether the session has moved then, only its outcome tells.
+    pub(super) fn sent(mut self, to: Option<SessionState>) -> Self {
+        self.to = to;
+        self
+    }
+
+    /// The execution has been carried out, or has failed and changed nothing.
+    pub(super) fn leave(mut self, was_carried_out: bool) {
+        let to = self.to.take();
+        if let Some(to) = to.filter(|_| was_carried_out) {
+            lock(&self.room).state = to;
+        }
+    }
+}
+
+/// Without an outcome, names in the session lead nowhere that is known.
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut room = lock(&self.room);
+        room.running = room.running.saturating_sub(1);
+        room.is_moving &= !self.moves;
+        if self.to.take().is_some() {
+            room.state = SessionState { role: room.state.role.take(), ..SessionState::default() };
+        }
+    }
+}
+
+fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
+    room.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A session as a request finds it.
@@ -42,11 +93,15 @@ pub(super) struct View<'a> {
     pub(super) sessions: &'a OpenSessions,
     /// The principal.
     pub(super) owner: &'a Owner,
+    /// What was shown last.
+    pub(super) seen: Mutex<Option<SessionState>>,
 }
 
 impl Sessions for View<'_> {
     fn find(&self, id: &str) -> Option<SessionState> {
-        self.sessions.find(id, self.owner).ok().map(|open| open.state)
+        let state = self.sessions.find(id, self.owner).ok()?.state;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+        Some(state)
     }
 }
 
@@ -71,7 +126,24 @@ impl OpenSessions {
             return Err(Reason::SessionAge);
         }
         found.touched = Instant::now();
-        Ok(found.open.clone())
+        let state = lock(&found.room).state.clone();
+        Ok(Open { state, secrets: Arc::clone(&found.secrets) })
+    }
+
+    /// A place for an execution in the session of that name, where names led as in `seen` when it was asked for.
+    ///
+    /// # Errors
+    /// `SessionUnknown`; `SessionBusy`: it is being moved, has been since, or is to be moved while something runs in it.
+    pub(super) fn enter(&self, id: &str, seen: &SessionState, moves: bool) -> Result<Place, Reason> {
+        let known = self.lock();
+        let found = known.get(id).ok_or(Reason::SessionUnknown)?;
+        let mut room = lock(&found.room);
+        if room.is_moving || (moves && room.running > 0) || room.state != *seen {
+            return Err(Reason::SessionBusy);
+        }
+        room.running += 1;
+        room.is_moving = moves;
+        Ok(Place { room: Arc::clone(&found.room), moves, to: None })
     }
 
     /// Notes what a reply says of a session: of the one that the request was part of, or of a new one.
@@ -83,18 +155,19 @@ impl OpenSessions {
                 make_room(&mut known, now);
                 // A warehouse does not give one name twice; whoever had it keeps it.
                 if known.get(&id).is_none_or(|known| known.owner == *owner) {
-                    let open = Open { state, secrets: Arc::new(secrets) };
-                    known.insert(id, Known { owner: owner.clone(), open, begun: now, touched: now });
+                    let room = Arc::new(Mutex::new(Room { state, ..Room::default() }));
+                    let secrets = Arc::new(secrets);
+                    known.insert(id, Known { owner: owner.clone(), room, secrets, begun: now, touched: now });
                 }
             }
             (News::Changed(state), Some(id)) => {
                 if let Some(found) = known.get_mut(id) {
-                    found.open.state = state;
+                    lock(&found.room).state = state;
                 }
             }
             (News::Renewed(secrets), Some(id)) => {
                 if let Some(found) = known.get_mut(id) {
-                    found.open.secrets = Arc::new(secrets);
+                    found.secrets = Arc::new(secrets);
                 }
             }
             (News::Closed, Some(id)) => drop(known.remove(id)),
@@ -120,6 +193,7 @@ fn make_room(known: &mut HashMap<String, Known>, now: Instant) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::{OpenSessions, SESSIONS_MAX, View};
@@ -140,7 +214,7 @@ mod tests {
         sessions.note(None, &ada, opened("s"));
         assert_eq!(sessions.find("s", &ada).unwrap().secrets[0].expose(), "real");
         assert_eq!(sessions.find("s", &bob).err(), Some(Reason::SessionForeign));
-        assert_eq!(View { sessions: &sessions, owner: &bob }.find("s"), None);
+        assert_eq!(View { sessions: &sessions, owner: &bob, seen: Mutex::default() }.find("s"), None);
         sessions.note(None, &bob, opened("s"));
         assert!(sessions.find("s", &ada).is_ok(), "a second of that name takes nothing from the first");
         sessions.note(Some("s"), &ada, News::Renewed(vec![Secret::from("newer")]));

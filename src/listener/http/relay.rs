@@ -152,12 +152,12 @@ impl Settlement {
             Began::Statement { execution, session } => {
                 session.tally.relayed(bytes);
                 progress.end = progress.end.or(error);
-                executions.proceed(&execution, &progress, bytes);
+                executions.proceed(&execution, &mut progress, bytes);
             }
             Began::Followed { execution, ends } => {
                 let ended = (ends && status.is_success()).then_some(End::Cancelled);
                 progress.end = progress.end.or(ended);
-                executions.proceed(&execution, &progress, bytes);
+                executions.proceed(&execution, &mut progress, bytes);
             }
             Began::Service => {}
             Began::Request { permit, session } => {

@@ -14,6 +14,9 @@ pub(super) fn tokens(vendor: &Vendor, dialect: &dyn Dialect, text: &str) -> Resu
     if text.contains('\0') {
         return Err("the text contains a NUL byte");
     }
+    if vendor.substitutes && text.contains("${") {
+        return Err("another text is put in before it is read");
+    }
     // Whether a backslash takes a quote's meaning away differs between vendors, and between their kinds of strings.
     if ["\\'", "\\\"", "\\`"].iter().any(|escaped| text.contains(escaped)) {
         return Err("a backslash before a quote");
@@ -169,6 +172,7 @@ mod tests {
             (&TRINO, "select 1 // 2 from a"),
             (&CLICKHOUSE, "select 1 # from a"),
             (&DATABRICKS, "select * from \u{e4}"),
+            (&DATABRICKS, "select '${x}'"),
             (&BIGQUERY, "select 1\0"),
             (&BIGQUERY, "select 'a"),
         ] {

@@ -93,6 +93,11 @@ impl JsonReader {
     pub fn new(fields: &'static [Field], near: &str, progress: fn(&Reply<'_>) -> Progress) -> Self {
         Self { tap: Tap::new(fields, near.to_owned()), status: StatusCode::OK, progress }
     }
+
+    /// What was found so far.
+    pub fn reply(&self) -> Reply<'_> {
+        Reply { status: self.status, is_whole: self.tap.is_whole(), found: self.tap.found() }
+    }
 }
 
 impl fmt::Debug for JsonReader {
@@ -118,7 +123,7 @@ impl Reader for JsonReader {
     }
 
     fn progress(&mut self) -> Progress {
-        (self.progress)(&Reply { status: self.status, is_whole: self.tap.is_whole(), found: self.tap.found() })
+        (self.progress)(&self.reply())
     }
 }
 

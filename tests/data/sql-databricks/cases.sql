@@ -66,3 +66,41 @@ select * from main.raw.a version as of 12 x join b timestamp as of date_sub(curr
 select * from a@v12
 --- refresh and vacuum
 refresh table main.raw.a; vacuum main.raw.a
+--- tables with more about each
+show table extended in analytics like '*'; show table extended in `main`.`raw` like 'a|b'; show table extended like 'a'
+--- show of something else
+show table extended in a.b.c like '*'; show table extended in a like '*' partition (b = 1)
+--- text that Spark puts in before it parses
+select * from ${hivevar:t}
+--- text that Spark puts in within a string
+select '${hivevar:t}' from a
+--- a name that a parameter gives
+select * from identifier(:t); drop table identifier(:t)
+--- a name that a text gives
+select * from identifier('fin.secret')
+--- what dbt asks about a table
+describe extended main.raw.orders
+--- the same as JSON
+describe table extended main.raw.orders as json
+--- describe of a query
+describe select * from a
+--- show catalogs and schemas
+show catalogs; show schemas in main; show databases; show views in main.raw; show columns in main.raw.orders
+--- set catalog
+set catalog dev
+--- values
+insert into raw.orders values (cast(1.0 as bigint), cast('Ada' as string))
+--- comment on a column
+alter table main.raw.orders change column id comment 'x'
+--- comment on a column in other words
+alter table a alter column b comment 'c'
+--- properties
+alter table a set tblproperties ('x' = 'y')
+--- properties are shown
+show tblproperties a
+--- tags
+alter view a set tags ('x' = 'y')
+--- tags of a column
+alter table a alter column b set tags ('x' = 'y')
+--- put and get of volumes
+put '/tmp/x' into '/Volumes/main/raw/v/x' overwrite

@@ -34,6 +34,8 @@ const FORMS: &[Form] = &[
     |reader, parser| reader.exchange(parser),
     |reader, parser| reader.create_as(parser),
     |reader, parser| reader.mutation(parser),
+    |reader, parser| reader.describe(parser),
+    |reader, parser| reader.properties(parser),
 ];
 
 /// The statement that is all of `tokens`; `None` if it is of no form that is known here.
@@ -75,12 +77,12 @@ impl Reader<'_> {
         Ok("ALTER TABLE")
     }
 
-    /// Snowflake: `ALTER TABLE name ALTER [COLUMN] column COMMENT 'text', ...`.
+    /// Snowflake: `ALTER TABLE name ALTER [COLUMN] column COMMENT 'text', ...`. Databricks has one, and `CHANGE` as well.
     fn comment_columns(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
         parser.expect_keywords(&[K::ALTER, K::TABLE])?;
         let _ = parser.parse_keywords(&[K::IF, K::EXISTS]);
         let table = parser.parse_object_name(false)?;
-        parser.expect_one_of_keywords(&[K::ALTER, K::MODIFY])?;
+        parser.expect_one_of_keywords(&[K::ALTER, K::MODIFY, K::CHANGE])?;
         parser.parse_comma_separated(|parser| {
             let _ = parser.parse_keyword(K::COLUMN);
             parser.parse_identifier()?;
@@ -232,6 +234,37 @@ impl Reader<'_> {
         }
         self.relation(Action::Maintain, &table);
         Ok("MAINTAIN")
+    }
+
+    /// Databricks: `DESCRIBE [TABLE] [EXTENDED | FORMATTED] name [AS JSON]`.
+    fn describe(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
+        parser.expect_one_of_keywords(&[K::DESCRIBE, K::DESC])?;
+        let _ = parser.parse_keyword(K::TABLE);
+        let _ = parser.parse_one_of_keywords(&[K::EXTENDED, K::FORMATTED]);
+        let table = parser.parse_object_name(false)?;
+        if parser.parse_keyword(K::AS) {
+            parser.expect_keyword(K::JSON)?;
+        }
+        self.relation(Action::Select, &table);
+        Ok("DESCRIBE")
+    }
+
+    /// Databricks: `ALTER TABLE | VIEW name SET TBLPROPERTIES (...) | SET TAGS (...)`, and the tags of a column.
+    fn properties(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
+        parser.expect_keyword(K::ALTER)?;
+        parser.expect_one_of_keywords(&[K::TABLE, K::VIEW])?;
+        let name = parser.parse_object_name(false)?;
+        if parser.parse_keyword(K::ALTER) {
+            parser.expect_keyword(K::COLUMN)?;
+            parser.parse_identifier()?;
+        }
+        parser.expect_keyword(K::SET)?;
+        if !eats_word(parser, "TAGS") {
+            parser.expect_keyword(K::TBLPROPERTIES)?;
+        }
+        settings(parser)?;
+        self.relation(Action::Alter, &name);
+        Ok("ALTER TABLE")
     }
 
     /// Snowflake: `UNDROP TABLE | SCHEMA | DATABASE name`: it is there again.

@@ -1,6 +1,6 @@
 //! `SHOW`: lists are read like the views of the information schema that hold them.
 
-use sqlparser::ast::{Ident, ShowStatementInParentType, ShowStatementOptions, Statement as Parsed};
+use sqlparser::ast::{Ident, ObjectName, ShowStatementInParentType, ShowStatementOptions, Statement as Parsed};
 
 use super::Reader;
 use crate::sql::dialect::{Fold, name};
@@ -25,13 +25,24 @@ impl Reader<'_> {
             }
             _ => return self.class("SHOW", OpaqueClass::Unsupported),
         };
-        let database = options.and_then(|options| self.shown_database(options));
+        let of_table = matches!(parsed, Parsed::ShowColumns { .. });
+        let database = options.and_then(|options| self.shown_database(options, of_table));
         self.shown(view, database);
         "SHOW"
     }
 
-    /// `SHOW` of what the parser does not know: Snowflake's functions.
+    /// `SHOW` of what the parser does not know: Snowflake's functions; Spark's tables with more about each, and properties of one.
     pub(super) fn show_words(&mut self, words: &[Ident]) -> &'static str {
+        if let Some(database) = self.extended(words) {
+            self.shown("tables", database);
+            return "SHOW";
+        }
+        if let [what, path @ ..] = words
+            && is_plain(what, &["tblproperties"])
+        {
+            self.relation(Action::Select, &ObjectName::from(path.to_vec()));
+            return "SHOW";
+        }
         if words.iter().any(|word| word.quote_style.is_some()) {
             self.opaque("SHOW of a quoted name");
             return "SHOW";
@@ -48,6 +59,20 @@ impl Reader<'_> {
         "SHOW"
     }
 
+    /// The database of `TABLE EXTENDED [IN [database.]schema] LIKE 'pattern'`, of which the parser leaves the pattern out.
+    fn extended(&self, words: &[Ident]) -> Option<Option<String>> {
+        let [table, extended, path @ .., like] = words else { return None };
+        if !is_plain(table, &["table"]) || !is_plain(extended, &["extended"]) || !is_plain(like, &["like"]) {
+            return None;
+        }
+        match path {
+            [] => Some(None),
+            [within, _] if is_plain(within, &["in", "from"]) => Some(None),
+            [within, database, _] if is_plain(within, &["in", "from"]) => Some(Some(name::folded(self.vendor, database))),
+            _ => None,
+        }
+    }
+
     pub(super) fn shown(&mut self, view: &str, database: Option<String>) {
         let form = |word: &str| name::folded(self.vendor, &Ident::new(word));
         let (schema, name) = match self.vendor.fold {
@@ -57,13 +82,19 @@ impl Reader<'_> {
         self.access(Action::Select, Some(Object { kind: ObjectKind::Relation, database, schema: Some(schema), name }));
     }
 
-    fn shown_database(&self, options: &ShowStatementOptions) -> Option<String> {
+    fn shown_database(&self, options: &ShowStatementOptions, of_table: bool) -> Option<String> {
         let within = options.show_in.as_ref()?;
         let object = self.named(ObjectKind::Relation, within.parent_name.as_ref()?)?;
         match within.parent_type {
             Some(ShowStatementInParentType::Database | ShowStatementInParentType::Account) => Some(object.name),
             Some(ShowStatementInParentType::Table | ShowStatementInParentType::View) => object.database,
+            None if of_table => object.database,
             Some(ShowStatementInParentType::Schema) | None => object.schema,
         }
     }
+}
+
+/// Is it one of these words, unquoted?
+fn is_plain(word: &Ident, wanted: &[&str]) -> bool {
+    word.quote_style.is_none() && wanted.iter().any(|wanted| word.value.eq_ignore_ascii_case(wanted))
 }
