@@ -7,6 +7,7 @@ pub mod clickhouse;
 pub mod http;
 pub mod postgres;
 pub mod redshift;
+pub mod snowflake;
 pub mod trino;
 
 /// A kind of warehouse that a target can be.
@@ -34,7 +35,8 @@ pub enum Protocol {
 }
 
 /// Every kind. Adding one is a file and a row.
-pub const KINDS: &[Kind] = &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, clickhouse::CLICKHOUSE];
+pub const KINDS: &[Kind] =
+    &[postgres::POSTGRESQL, redshift::REDSHIFT, trino::TRINO, clickhouse::CLICKHOUSE, snowflake::SNOWFLAKE];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -4,6 +4,7 @@
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
 #        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
+#        tests/setup.sh snowflake  also what its bed of tests/warehouses.sh needs
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -96,6 +97,9 @@ install_node() {
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
 
+# dbt, the drivers and the test server of Snowflake: fakesnow.
+install_snowflake() { python_environment .cache/snowflake-venv tests/warehouses/snowflake/requirements.txt; }
+
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
 
@@ -162,6 +166,7 @@ case ${1-} in
         once java
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
+    snowflake) once snowflake tests/warehouses/snowflake/requirements.txt ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
@@ -174,7 +179,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

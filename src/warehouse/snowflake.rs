@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use serde_json::json;
 
 use super::http::{
@@ -292,4 +292,9 @@ fn must_be_utf8(headers: &HeaderMap) -> Result<(), &'static str> {
 /// Whether a name can be one of an execution: what Snowflake and its clients choose are UUIDs.
 fn is_plain(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// What the client calls itself: the first word of `User-Agent`.
+fn application_name(headers: &HeaderMap) -> Option<String> {
+    headers.get(USER_AGENT)?.to_str().ok()?.split_whitespace().next().map(str::to_owned)
 }

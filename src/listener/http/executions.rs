@@ -186,12 +186,11 @@ impl Executions {
         execution.proceed(progress, reply_bytes);
         let mut known = self.lock();
         let mut state = execution.state();
-        if let Some(id) = &progress.id
-            && known.get(id).is_none_or(|before| before.owner == execution.owner)
-            && !state.names.contains(id)
-        {
-            state.names.push(id.clone());
-            known.insert(id.clone(), Arc::clone(execution));
+        for name in progress.id.iter().chain(&progress.parts) {
+            if known.get(name).is_none_or(|before| before.owner == execution.owner) && !state.names.contains(name) {
+                state.names.push(name.clone());
+                known.insert(name.clone(), Arc::clone(execution));
+            }
         }
         // What never began has no name, and what has none and has not ended nobody can ask for again: dropped, it is abandoned.
         if !state.is_begun {

@@ -158,7 +158,7 @@ const SUBMITTED: &[Field] = &[
 
 /// Reads the reply to a statement of the SQL API, or to a question for its result.
 pub(super) fn submitted(near: &str) -> Box<dyn Reader> {
-    Box::new(JsonReader::new(SUBMITTED, near, |reply| submit_progress(reply)))
+    Box::new(JsonReader::new(SUBMITTED, near, submit_progress))
 }
 
 fn submit_progress(reply: &Reply<'_>) -> Progress {

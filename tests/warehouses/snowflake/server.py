@@ -66,16 +66,19 @@ async def fake(request, token, body):
     return json.loads(content)
 
 
+def is_checked(request):
+    return request.scope["server"][1] == int(CHECKED)
+
+
 def shown(request):
     return request.headers.get("authorization", "")[17:-1]
 
 
 async def login(request):
     body = json.loads(await plain_body(request))
-    is_checked = request.scope["server"][1] == int(CHECKED)
     data = body["data"]
-    note(kind="login", keys=sorted(data), secrets=[data.get("PASSWORD"), data.get("TOKEN", "")[:10]], checked=is_checked)
-    if is_checked and not verified(data):
+    note(kind="login", keys=sorted(data), checked=is_checked(request))
+    if is_checked(request) and not verified(data):
         return JSONResponse(failed("390303", "Invalid OAuth access token."))
     data.setdefault("SESSION_PARAMETERS", {})
     reply = await fake(request, "", body)
@@ -99,7 +102,7 @@ async def renew(request):
 async def query(request):
     body = json.loads(await plain_body(request))
     sql, request_id = body["sqlText"], request.query_params["requestId"]
-    note(kind="query", digest=hashlib.sha256(sql.encode()).hexdigest(), request=request_id, encoding=request.headers.get("content-encoding"))
+    note(kind="query", digest=hashlib.sha256(sql.encode()).hexdigest(), request=request_id, checked=is_checked(request))
     session = tokens.get(shown(request))
     if shown(request) in expired:
         return JSONResponse(failed("390112", "Your session has expired. Please login again."))

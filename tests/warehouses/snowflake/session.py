@@ -14,7 +14,7 @@ import adbc_driver_snowflake.dbapi
 import snowflake.connector
 
 HOST, PORT = sys.argv[1], int(sys.argv[2])
-DATABASE = sys.argv[3] if len(sys.argv) > 3 else "MEMORY"
+DATABASE = sys.argv[3] if len(sys.argv) > 3 else "SHOP"
 
 
 def connect(**more):
