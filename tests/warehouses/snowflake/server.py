@@ -208,7 +208,8 @@ def note(**entry):
 
 
 async def other(request):
-    note(kind="other", path=request.url.path)
+    if request.url.path != "/":
+        note(kind="other", path=request.url.path)
     return Response("Not Found", 404)
 
 
