@@ -11,6 +11,7 @@ pub mod databricks;
 pub mod http;
 pub mod postgres;
 pub mod redshift;
+pub mod snowflake;
 pub mod spark;
 mod thrift;
 pub mod trino;
@@ -48,6 +49,7 @@ pub const KINDS: &[Kind] = &[
     athena::ATHENA,
     clickhouse::CLICKHOUSE,
     databricks::DATABRICKS,
+    snowflake::SNOWFLAKE,
     spark::SPARK,
 ];
 

@@ -3,10 +3,8 @@
 # Quiet and quick when everything is there.
 # Usage: tests/setup.sh            what `make test` needs
 #        tests/setup.sh drivers    also what `make test-drivers` needs; fails where a toolchain is missing
-#        tests/setup.sh warehouses   also what `make test-warehouses` needs, but for the warehouses themselves
-#        tests/setup.sh clickhouse | athena   also what the beds of that name need
-#        tests/setup.sh bigquery   the same for BigQuery, whose emulator is among it
-#        tests/setup.sh databricks | spark   also what the beds of that name need
+#        tests/setup.sh warehouses also what `make test-warehouses` needs, but for the warehouses themselves
+#        tests/setup.sh WAREHOUSE  also what its bed of tests/warehouses.sh needs: athena, bigquery, clickhouse, databricks, snowflake, spark
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
@@ -98,15 +96,15 @@ install_node() {
 
 # The dbt adapters and client libraries of the HTTP warehouses; apart, since their needs are not those of the gate.
 install_warehouses() { python_environment .cache/warehouses-venv tests/warehouses/requirements.txt; }
-install_bigquery() { python_environment .cache/bigquery-venv tests/warehouses/requirements-bigquery.txt; }
 
-# The same for those whose adapters cannot share an environment with the others, with what plays the warehouse.
-install_clickhouse() { python_environment .cache/clickhouse-venv tests/warehouses/requirements-clickhouse.txt; }
-install_athena() { python_environment .cache/athena-venv tests/warehouses/requirements-athena.txt; }
-
-# The same for those whose adapters cannot share an environment with the others; with Spark's, its server.
-install_databricks() { python_environment .cache/databricks-venv tests/warehouses/requirements-databricks.txt; }
-install_spark() { python_environment .cache/spark-venv tests/warehouses/requirements-spark.txt; }
+# The same for those whose adapters cannot share an environment with others, with what plays the warehouse where that is Python's.
+install_athena() { warehouse_environment athena; }
+install_bigquery() { warehouse_environment bigquery; }
+install_clickhouse() { warehouse_environment clickhouse; }
+install_databricks() { warehouse_environment databricks; }
+install_snowflake() { warehouse_environment snowflake; }
+install_spark() { warehouse_environment spark; }
+warehouse_environment() { python_environment ".cache/$1-venv" "tests/warehouses/$1/requirements.txt"; }
 
 # The session of pgx, built.
 install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session" .; }
@@ -174,9 +172,7 @@ case ${1-} in
         once java
         ;;
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
-    clickhouse | athena) once "$1" "tests/warehouses/requirements-$1.txt" ;;
-    bigquery) once bigquery tests/warehouses/requirements-bigquery.txt ;;
-    databricks | spark) once "$1" "tests/warehouses/requirements-$1.txt" ;;
+    athena | bigquery | clickhouse | databricks | snowflake | spark) once "$1" "tests/warehouses/$1/requirements.txt" ;;
     fuzz) once fuzz ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
@@ -189,7 +185,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,11s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

@@ -1,9 +1,23 @@
 #!/usr/bin/env bash
 # Real warehouses behind the sidecar's HTTP door, with the real dbt adapters and client libraries in front of it.
-# Usage: tests/warehouses.sh [trino|clickhouse|athena ...]; all of them where none is named. TOLLHOUSE_BINARY names the program.
-# Ends with `N passed, N failed`.
+# Usage: tests/warehouses.sh [athena|bigquery|clickhouse|databricks|snowflake|spark|trino ...]; all of them where none is named.
+# TOLLHOUSE_BINARY names the program. Ends with `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# Each has a stage of its own.
+if [[ $# -ne 1 ]]; then
+    passed=0 failed=0
+    [[ $# -gt 0 ]] || set -- athena bigquery clickhouse databricks snowflake spark trino
+    for warehouse in "$@"; do
+        said=$(tests/warehouses.sh "$warehouse" | tee /dev/stderr | sed -n '$s/^.*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p') || true
+        read -r one other <<<"${said:-0 1}"
+        passed=$((passed + one)) failed=$((failed + other))
+    done
+    printf 'warehouses: %d passed, %d failed\n' "$passed" "$failed"
+    [[ $failed -eq 0 ]]
+    exit
+fi
 export TOLLHOUSE_POLICY=tests/warehouses/trino/policy.yaml DBT_PROJECT=tests/warehouses/dbt
 source deploy/demo/stage.sh
 
@@ -108,14 +122,33 @@ bigquery() {
     end "${others[-1]}"
 }
 
+snowflake() {
+    tests/setup.sh snowflake
+    local clients=$PWD/.cache/snowflake-venv
+    export TOLLHOUSE_CONFIG=tests/warehouses/snowflake/sidecar.yaml
+    SNOWFLAKE_PLAIN_PORT=$(free_port)
+    export SNOWFLAKE_PLAIN_PORT
+    start_other snowflake "$clients/bin/python" tests/warehouses/snowflake/server.py "$SNOWFLAKE_PLAIN_PORT" "$warehouse_port" \
+        "$scratch/snowflake.jsonl" "$TOLLHOUSE_DEV_URL/oauth/jwks" "$TOLLHOUSE_DEV_URL/oauth" "$TOLLHOUSE_DEV_DIR/ca.crt"
+    wait_for fakesnow "${others[-1]}" curl --silent --output /dev/null --max-time 1 "http://127.0.0.1:$warehouse_port/"
+    start_sidecar
+    check snowflake-dbt-direct dbt snowflake_direct snowflake-direct build
+    check snowflake-dbt-build dbt snowflake snowflake-proxied build
+    check snowflake-dbt-again dbt snowflake snowflake-again build
+    check snowflake-dbt-docs dbt snowflake snowflake-docs docs generate
+    check snowflake-same-results deploy/demo/compare.py "$scratch/snowflake-direct/run_results.json" "$scratch/snowflake-proxied/run_results.json"
+    check snowflake-clients "$clients/bin/python" tests/warehouses/snowflake/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/executions.jsonl"
+    check snowflake-evidence "$clients/bin/python" tests/warehouses/snowflake/evidence.py "$scratch/executions.jsonl" "$scratch/snowflake.jsonl"
+}
+
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 tests/setup.sh warehouses
 stage_open
 start_dev
-for warehouse in "${@:-trino}"; do
-    "$warehouse"
-done
+"$1"
 verify_audit >"$scratch/verify.out"
 expect_no_secrets
 printf 'warehouses: %d passed, %d failed\n' "$passed" "$failed"

@@ -180,6 +180,8 @@ pub struct Execution {
     pub error: Option<String>,
     /// The warehouse's own name for the execution.
     pub query_id: Option<String>,
+    /// Where results lie that the client fetches without passing here, if any do.
+    pub out_of_band: Option<String>,
 }
 
 impl Execution {
@@ -202,6 +204,7 @@ impl Execution {
             sqlstate: None,
             error: None,
             query_id: None,
+            out_of_band: None,
         }
     }
 
@@ -212,6 +215,7 @@ impl Execution {
         self.sqlstate = outcome.text("sqlstate").map(str::to_owned);
         self.error = outcome.text("error").map(str::to_owned);
         self.query_id = outcome.text("query_id").map(str::to_owned);
+        self.out_of_band = outcome.text("out_of_band").map(str::to_owned);
     }
 }
 

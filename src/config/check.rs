@@ -234,11 +234,8 @@ impl Check<'_> {
             let found = file.targets.iter().zip(kinds).find(|(target, _)| target.name == listener.target);
             match found {
                 Some((target, Some(kind))) => {
-                    if matches!((&kind.protocol, &listener.authentication), (Protocol::Http(_), Authentication::Scram { .. })) {
-                        self.problem(
-                            format!("{place}.authentication"),
-                            "`scram` is a login of PostgreSQL's protocol; use `token` over HTTP",
-                        );
+                    if let Some(message) = unseen(kind, &listener.authentication) {
+                        self.problem(format!("{place}.authentication"), message);
                     }
                     let route = self.route(listener, target, kind);
                     route.iter().for_each(|route| self.credential_of(route));
@@ -344,6 +341,17 @@ fn misplaced(listener: &Listener) -> Option<&'static str> {
         | Authentication::Peer { .. }
         | Authentication::Scram { .. }
         | Authentication::Token { .. } => None,
+    }
+}
+
+/// Why clients of that kind of warehouse cannot be let in in that way.
+fn unseen(kind: &Kind, authentication: &Authentication) -> Option<&'static str> {
+    match (&kind.protocol, authentication) {
+        (Protocol::Http(_), Authentication::Scram { .. }) => Some("`scram` is a login of PostgreSQL's protocol; use `token` over HTTP"),
+        (Protocol::Http(warehouse), Authentication::Token { .. }) if !warehouse.takes_clients_tokens() => {
+            Some("clients of this kind of warehouse show a token only once, at their login; use `trust`, `peer` or `certificate`")
+        }
+        _ => None,
     }
 }
 

@@ -48,6 +48,11 @@ pub trait HttpWarehouse: fmt::Debug + Send + Sync {
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
     }
 
+    /// Whether a client's token can be seen with each request, as [`HttpWarehouse::shown`] needs it.
+    fn takes_clients_tokens(&self) -> bool {
+        true
+    }
+
     /// The request that ends the execution of that name, where there is one. It is sent for what still runs when the program ends.
     fn cancel(&self, id: &str) -> Option<Outgoing>;
 
@@ -273,7 +278,7 @@ impl Reader for Unread {
 pub struct Progress {
     /// The warehouse's name for the execution.
     pub id: Option<String>,
-    /// Further names under which it can be asked for, as of a table that holds its result.
+    /// Further names under which it can be asked for, as of the statements that it was made of, or of a table that holds its result.
     pub names: Vec<String>,
     /// Rows that came with this reply.
     pub rows: u64,
@@ -289,6 +294,8 @@ pub struct Progress {
     pub cancel: Option<Box<Outgoing>>,
     /// Where results lie that are fetched past the sidecar.
     pub out_of_band: Option<&'static str>,
+    /// Whether the warehouse said that it has not ended what it was asked to end.
+    pub declined: bool,
     /// What became of the session.
     pub news: Option<News>,
 }

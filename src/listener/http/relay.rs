@@ -155,7 +155,7 @@ impl Settlement {
                 executions.proceed(&execution, &mut progress, bytes);
             }
             Began::Followed { execution, ends } => {
-                let ended = (ends && status.is_success()).then_some(End::Cancelled);
+                let ended = (ends && status.is_success() && !progress.declined).then_some(End::Cancelled);
                 progress.end = progress.end.or(ended);
                 executions.proceed(&execution, &mut progress, bytes);
             }
