@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::{BIGQUERY, BigQuery};
-use crate::credential::value::AwsCredentials;
+use crate::aws::AwsCredentials;
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;
@@ -54,6 +54,7 @@ fn ask_with(line: &str, body: &str, headers: &HeaderMap) -> Result<(Call<'static
         Call::Service => Call::Service,
         Call::Answer(reply) => Call::Answer(reply),
         Call::Other => Call::Other,
+        Call::Move { .. } => unreachable!("BigQuery has no sessions"),
     };
     Ok((call, asked.reader))
 }

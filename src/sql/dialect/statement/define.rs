@@ -53,25 +53,9 @@ impl Reader<'_> {
                 self.relation(Action::Alter, object_name);
                 "COMMENT"
             }
-            S::CreateFunction(_) | S::DropFunction(_) | S::AlterFunction(_) => {
-                self.class("CREATE FUNCTION", OpaqueClass::RoutineDefinition)
-            }
-            S::CreateProcedure { .. } | S::DropProcedure { .. } => self.class("CREATE PROCEDURE", OpaqueClass::RoutineDefinition),
-            S::CreateTrigger(_) | S::DropTrigger(_) | S::CreateMacro { .. } => self.class("CREATE TRIGGER", OpaqueClass::RoutineDefinition),
-            S::CreateStage { .. } => self.class("CREATE STAGE", OpaqueClass::ForeignData),
-            S::CreateServer(_) | S::CreateConnector(_) | S::CreateSecret { .. } => self.class("CREATE SERVER", OpaqueClass::ForeignData),
             S::Grant(Grant { objects: Some(GrantObjects::Tables(tables)), .. }) => {
                 tables.iter().for_each(|table| self.relation(Action::Grant, table));
                 "GRANT"
-            }
-            S::Grant(_) => self.class("GRANT", OpaqueClass::Authorization),
-            S::Revoke(_) | S::Deny(_) => self.class("REVOKE", OpaqueClass::Authorization),
-            S::CreateRole(_) | S::CreateUser(_) | S::AlterRole { .. } | S::AlterUser(_) => {
-                self.class("CREATE ROLE", OpaqueClass::Authorization)
-            }
-            S::CreatePolicy(_) | S::AlterPolicy(_) | S::DropPolicy(_) => self.class("CREATE POLICY", OpaqueClass::Authorization),
-            S::If(_) | S::While(_) | S::Case(_) | S::Raise(_) | S::Declare { .. } | S::Open(_) | S::Fetch { .. } | S::Close { .. } => {
-                self.class("SCRIPT", OpaqueClass::Script)
             }
             S::RenameTable(renamed) => {
                 for pair in renamed {
@@ -84,10 +68,13 @@ impl Reader<'_> {
                 self.statement(statement);
                 "PREPARE"
             }
-            _ => {
-                self.opaque("a statement of an unknown kind");
-                "UNKNOWN"
-            }
+            other => match class(other) {
+                Some((verb, class)) => self.class(verb, class),
+                None => {
+                    self.opaque("a statement of an unknown kind");
+                    "UNKNOWN"
+                }
+            },
         }
     }
 
@@ -184,4 +171,25 @@ impl Reader<'_> {
             self.object(Action::Select, kind, source);
         }
     }
+}
+
+/// Verb and class of what is opaque as a whole.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not listed is opaque all the same")]
+fn class(parsed: &Parsed) -> Option<(&'static str, OpaqueClass)> {
+    use Parsed as S;
+    Some(match parsed {
+        S::CreateFunction(_) | S::DropFunction(_) | S::AlterFunction(_) => ("CREATE FUNCTION", OpaqueClass::RoutineDefinition),
+        S::CreateProcedure { .. } | S::DropProcedure { .. } => ("CREATE PROCEDURE", OpaqueClass::RoutineDefinition),
+        S::CreateTrigger(_) | S::DropTrigger(_) | S::CreateMacro { .. } => ("CREATE TRIGGER", OpaqueClass::RoutineDefinition),
+        S::CreateStage { .. } => ("CREATE STAGE", OpaqueClass::ForeignData),
+        S::CreateServer(_) | S::CreateConnector(_) | S::CreateSecret { .. } => ("CREATE SERVER", OpaqueClass::ForeignData),
+        S::Grant(_) => ("GRANT", OpaqueClass::Authorization),
+        S::Revoke(_) | S::Deny(_) => ("REVOKE", OpaqueClass::Authorization),
+        S::CreateRole(_) | S::CreateUser(_) | S::AlterRole { .. } | S::AlterUser(_) => ("CREATE ROLE", OpaqueClass::Authorization),
+        S::CreatePolicy(_) | S::AlterPolicy(_) | S::DropPolicy(_) => ("CREATE POLICY", OpaqueClass::Authorization),
+        S::If(_) | S::While(_) | S::Case(_) | S::Raise(_) | S::Declare { .. } | S::Open(_) | S::Fetch { .. } | S::Close { .. } => {
+            ("SCRIPT", OpaqueClass::Script)
+        }
+        _ => return None,
+    })
 }
