@@ -96,7 +96,7 @@ def make_web_identity_tokens(port):
 
     def get_web_identity_token(self):
         session = next(role for role in self.backend.assumed_roles if role.access_key_id == self.access_key)
-        now, asked = int(time.time()), self._get_param("Audience.member.1")
+        now, asked = int(time.time()), self._get_param("Audience")[0]
         claims = {"iss": issuer, "aud": asked, "sub": session.role_arn, "iat": now, "jti": str(uuid.uuid4())}
         claims["exp"] = now + self._get_int_param("DurationSeconds", 300)
         claims["https://sts.amazonaws.com/"] = {"aws_account": ACCOUNT, "source_region": self.region}
