@@ -517,6 +517,67 @@ fn a_refusal_is_an_error_of_the_api_that_no_client_tries_again() {
     }
 }
 
+/// An exchange of google-cloud-bigquery 3.47 and bqemulator 1.4, as a sniffer between them wrote it down; pages of rows are cut short.
+#[derive(serde::Deserialize)]
+struct Exchange {
+    request: String,
+    body: String,
+    status: u16,
+    content_type: String,
+    #[serde(default)]
+    location: String,
+    reply: String,
+}
+
+impl Exchange {
+    /// What it means, with the reply cut in two.
+    fn meaning(&self, cut: usize) -> String {
+        let (call, mut reader) = ask_with(&self.request, &self.body, &headers()).unwrap();
+        let asked = match call {
+            Call::Run(statement) => format!(
+                "run {:?} in {}.{} as {:?}: {}",
+                String::from_utf8_lossy(statement.text.as_bytes()),
+                statement.database,
+                statement.schema.as_deref().unwrap_or("-"),
+                statement.names,
+                effects(&statement).join(", ")
+            ),
+            other => format!("{other:?}"),
+        };
+        let mut head = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(&self.content_type).unwrap())]);
+        if !self.location.is_empty() {
+            head.insert(LOCATION, HeaderValue::from_str(&self.location).unwrap());
+        }
+        if reader.head(StatusCode::from_u16(self.status).unwrap(), &mut head) == Reading::Read {
+            for piece in [&self.reply[..cut], &self.reply[cut..]] {
+                assert_eq!(reader.pass(Bytes::copy_from_slice(piece.as_bytes())), piece.as_bytes());
+            }
+        }
+        let Progress { id, names, rows, changed, end, .. } = reader.progress();
+        format!("{asked}\n    {} {id:?} {names:?}, {rows} rows, {changed:?} changed, {end:?}\n", self.status)
+    }
+}
+
+#[test]
+fn a_recorded_session_means_what_is_written_beside_it_however_its_replies_are_cut() {
+    let data = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/http-bigquery"));
+    let recorded = std::fs::read_to_string(data.join("session.jsonl")).unwrap();
+    let mut found = String::new();
+    for line in recorded.lines() {
+        let exchange: Exchange = serde_json::from_str(line).unwrap();
+        let whole = exchange.meaning(0);
+        for cut in 1..=exchange.reply.len() {
+            assert_eq!(exchange.meaning(cut), whole, "cut at {cut}");
+        }
+        found.push_str(&whole);
+    }
+    let expected = data.join("session.meaning");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&expected, &found).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(expected).unwrap(), found);
+}
+
 /// Bodies of jobs, as clients write them and as nobody does.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let words =
