@@ -5,7 +5,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{ATHENA, Athena, STARTED, STATE, region, started, state};
-use crate::credential::value::AwsCredentials;
+use crate::aws::AwsCredentials;
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;

@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::{BIGQUERY, BigQuery};
-use crate::credential::value::AwsCredentials;
+use crate::aws::AwsCredentials;
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;
@@ -194,6 +194,11 @@ fn a_job_that_could_be_read_in_two_ways_or_goes_past_policy_is_refused() {
     let mut overridden = headers();
     overridden.insert("x-http-method-override", HeaderValue::from_static("DELETE"));
     assert!(ask_with("POST jobs", &query(""), &overridden).is_err());
+    for (project, is_taken) in [("jaffle", true), ("other", false)] {
+        let mut billed = headers();
+        billed.insert("x-goog-user-project", HeaderValue::from_static(project));
+        assert_eq!(ask_with("POST jobs", &query(""), &billed).is_ok(), is_taken, "{project} pays");
+    }
 }
 
 #[test]
