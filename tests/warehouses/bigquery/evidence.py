@@ -17,12 +17,10 @@ def digest(sql):
 
 
 def main(executions_path, seen_path):
-    with open(seen_path, encoding="utf-8") as file:
-        everything = [json.loads(line) for line in file]
-    seen = [each for each in everything if each["by"] != "direct"]
-    # What stands before is of other warehouses.
     with open(executions_path, encoding="utf-8") as file:
-        executions = [each for each in map(json.loads, file) if each["time"] >= everything[0]["time"]]
+        executions = [json.loads(line) for line in file]
+    with open(seen_path, encoding="utf-8") as file:
+        seen = [each for each in map(json.loads, file) if each["by"] != "direct"]
 
     def those(**wanted):
         return [execution for execution in executions if all(execution[name] == value for name, value in wanted.items())]

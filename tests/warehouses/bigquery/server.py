@@ -10,7 +10,6 @@ token `direct` is let in as well, for the runs that the sidecar's are compared w
 import json
 import ssl
 import sys
-from datetime import UTC, datetime
 
 import bqemulator.storage.engine
 import jwt
@@ -50,7 +49,7 @@ class Door:
             messages.append(await receive())
             body += messages[-1].get("body", b"")
         by = caller(scope["headers"])
-        seen = {"time": datetime.now(UTC).isoformat(), "by": by, "method": scope["method"], "path": scope["path"], "query": scope["query_string"].decode()}
+        seen = {"by": by, "method": scope["method"], "path": scope["path"], "query": scope["query_string"].decode()}
         if scope["path"].endswith(("/jobs", "/queries")) and scope["method"] == "POST":
             asked = json.loads(body)
             seen["sql"] = asked.get("query") or asked.get("configuration", {}).get("query", {}).get("query")
