@@ -3,6 +3,7 @@
 //! A target is a function of bytes that panics where a promise is broken. `cargo fuzz` calls it with inputs of its own
 //! making; `tests/it/fuzz_corpus.rs` takes this file in as a module and calls it with the corpus, without cargo-fuzz.
 
+mod http;
 mod log;
 mod server;
 mod session;
@@ -14,7 +15,7 @@ mod witness;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("startup", startup),
     ("frontend", frontend),
     ("backend", backend),
@@ -23,6 +24,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("policy", policy),
     ("audit", audit),
     ("dbt", dbt),
+    ("http_bigquery", http_bigquery),
 ];
 
 /// The first bytes of a connection: requests for encryption, cancel requests, startup messages.
@@ -63,4 +65,9 @@ pub fn audit(input: &[u8]) {
 /// Comments of dbt.
 pub fn dbt(input: &[u8]) {
     text::dbt(input);
+}
+
+/// Requests to BigQuery, and the replies to them.
+pub fn http_bigquery(input: &[u8]) {
+    http::http("bigquery", input);
 }

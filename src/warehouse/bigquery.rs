@@ -37,8 +37,11 @@ const LOGINS: &[LoginKind] = &[LoginKind::Token];
 #[derive(Debug)]
 pub struct BigQuery;
 
-/// With these a request would be another one than its first line says, or be sent in somebody else's name or on their bill.
+/// With these a request would be another one than its first line says.
 const OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The project whose quota and purse a request counts towards.
+const USER_PROJECT: &str = "x-goog-user-project";
 
 /// Credentials that Google's servers take from behind the path.
 const CREDENTIALS: &[&str] = &["access_token", "oauth_token", "key"];
@@ -60,6 +63,9 @@ impl HttpWarehouse for BigQuery {
         let Some(Address { project, endpoint }) = address::read(head)? else {
             return Ok(Asked { session: None, call: Call::Other, reader: reply::done() });
         };
+        if head.headers.get_all(USER_PROJECT).iter().any(|named| named.as_bytes() != project.as_bytes()) {
+            return Err("x-goog-user-project names another project than the path");
+        }
         if !request.body.is_empty() && !is_json(head.headers) {
             return Err("the body of a request must be application/json, in UTF-8");
         }

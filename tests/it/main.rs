@@ -6,6 +6,7 @@
 mod admin;
 mod attack;
 mod audit_disk;
+mod bigquery;
 mod cancel;
 mod cilium;
 mod clients;
