@@ -4,10 +4,12 @@
 #![cfg(test)]
 
 mod admin;
+mod athena;
 mod attack;
 mod audit_disk;
 mod cancel;
 mod cilium;
+mod clickhouse;
 mod clients;
 mod direct_tls;
 mod drain;
