@@ -143,6 +143,34 @@ snowflake() {
     check snowflake-evidence "$clients/bin/python" tests/warehouses/snowflake/evidence.py "$scratch/executions.jsonl" "$scratch/snowflake.jsonl"
 }
 
+# aws_as USER COMMAND...: with the keys that moto has given to the user.
+aws_as() {
+    local user=$1 keys
+    shift
+    keys=$(jq --raw-output ".$user | .id, .secret" "$scratch/athena-ready")
+    AWS_ACCESS_KEY_ID=${keys%$'\n'*} AWS_SECRET_ACCESS_KEY=${keys#*$'\n'} "$@"
+}
+
+athena() {
+    local clients=$PWD/.cache/athena-venv
+    tests/setup.sh athena
+    export TOLLHOUSE_CONFIG=tests/warehouses/athena/sidecar.yaml AWS_URL=http://localhost:$warehouse_port AWS_DEFAULT_REGION=eu-central-1
+    export AWS_ENDPOINT_URL_GLUE=$AWS_URL AWS_ENDPOINT_URL_S3=$AWS_URL AWS_ENDPOINT_URL_STS=$AWS_URL
+    start_other moto "$clients/bin/python" tests/warehouses/athena/server.py "$warehouse_port" "$TOLLHOUSE_DEV_URL/kubernetes" \
+        "$TOLLHOUSE_DEV_DIR/ca.crt" "$scratch/athena-seen.jsonl" "$scratch/athena-ready"
+    wait_for moto "${others[-1]}" test -e "$scratch/athena-ready"
+    start_sidecar
+    check athena-dbt-direct aws_as direct dbt athena_direct athena-direct build
+    check athena-dbt-build aws_as pod dbt athena athena-proxied build
+    check athena-dbt-again aws_as pod dbt athena athena-again build
+    check athena-same-results deploy/demo/compare.py "$scratch/athena-direct/run_results.json" "$scratch/athena-proxied/run_results.json"
+    check athena-client "$clients/bin/python" tests/warehouses/athena/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/athena.jsonl"
+    check athena-evidence python3 tests/warehouses/athena/evidence.py "$scratch/athena.jsonl" "$scratch/athena-seen.jsonl"
+    end "${others[-1]}"
+}
+
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 tests/setup.sh warehouses

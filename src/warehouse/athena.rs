@@ -66,7 +66,7 @@ impl HttpWarehouse for Athena {
     fn ask<'a>(&self, request: &'a Whole<'_>, _: &dyn Sessions) -> Result<Asked<'a>, &'static str> {
         let operation = operation(&request.head)?;
         let unread = |call| (call, Box::new(Unread) as Box<dyn Reader>);
-        let reads = |call, fields, progress| (call, Box::new(JsonReader::new(fields, request.near, progress)) as Box<dyn Reader>);
+        let reads = |call, fields, progress| (call, Box::new(JsonReader::always(fields, request.near, progress)) as Box<dyn Reader>);
         let (call, reader) = match operation {
             "StartQueryExecution" => reads(run(request, start(request.body)?)?, STARTED, started),
             "CreatePreparedStatement" | "UpdatePreparedStatement" => reads(run(request, prepare(request.body)?)?, STARTED, answered),

@@ -43,7 +43,7 @@ const QUERY_ID: HeaderName = HeaderName::from_static("x-clickhouse-query-id");
 
 /// What the names of ClickHouse's own headers begin with, those that are passed on, and those of a login, which are not.
 const HEADERS: &str = "x-clickhouse-";
-const PASSED_HEADERS: &[&str] = &["x-clickhouse-database", "x-clickhouse-format", "x-clickhouse-query-id"];
+const PASSED_HEADERS: &[&str] = &["x-clickhouse-format", "x-clickhouse-query-id"];
 const LOGIN_HEADERS: &[&str] = &["x-clickhouse-user", "x-clickhouse-key", "x-clickhouse-quota", "x-clickhouse-ssl-certificate-auth"];
 
 /// A client's login in the address, which is not passed on.
@@ -118,16 +118,23 @@ impl HttpWarehouse for ClickHouse {
     }
 
     fn authorize(&self, request: &mut Outgoing, access: &Access<'_>) -> Result<(), Unusable> {
-        if let Some((path, query)) = request.target.split_once('?') {
-            let plain = Unusable { given: "address that can be read in two ways", takes: "a plain one" };
-            let mut parameters = Parameters::parse(query).map_err(|_| plain)?;
-            parameters.remove(LOGIN_PARAMETERS);
-            if let Some(session) = parameters.get("session_id").map(|session| format!("{}.{session}", access.owner)) {
-                parameters.replace("session_id", &session);
-            }
-            request.target = format!("{path}?{}", parameters.written());
+        let plain = Unusable { given: "address that can be read in two ways", takes: "a plain one" };
+        let (path, query) = request.target.split_once('?').map_or((&*request.target, None), |(path, query)| (path, Some(query)));
+        let mut parameters = Parameters::parse(query.unwrap_or_default()).map_err(|_| plain)?;
+        parameters.remove(LOGIN_PARAMETERS);
+        if let Some(session) = parameters.get("session_id").map(|session| format!("{}.{session}", access.owner)) {
+            parameters.set("session_id", &session);
         }
         let headers = &mut request.headers;
+        // Old servers do not know the header, and would be in another database than was judged.
+        let database = headers.remove(&DATABASE);
+        if let Some(database) = database.as_ref().and_then(|database| database.to_str().ok()).filter(|database| !database.is_empty()) {
+            parameters.set("database", database);
+        }
+        request.target = match parameters.written() {
+            written if written.is_empty() && query.is_none() => path.to_owned(),
+            written => format!("{path}?{written}"),
+        };
         let known = |name: &str| !name.starts_with(HEADERS) || PASSED_HEADERS.contains(&name);
         let unknown: Vec<HeaderName> = headers.keys().filter(|name| !known(name.as_str())).cloned().collect();
         for name in unknown.iter().chain([&AUTHORIZATION]) {
@@ -233,7 +240,7 @@ fn statement<'a>(request: &'a Whole<'_>, parameters: &Parameters) -> Result<Stat
 }
 
 fn is_unknown(header: &str) -> bool {
-    header.starts_with(HEADERS) && !PASSED_HEADERS.contains(&header) && !LOGIN_HEADERS.contains(&header)
+    header.starts_with(HEADERS) && header != DATABASE.as_str() && !PASSED_HEADERS.contains(&header) && !LOGIN_HEADERS.contains(&header)
 }
 
 /// The SQL of a request: what stands in the address, a line's end and the body, without the data of an `INSERT`.

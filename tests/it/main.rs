@@ -4,11 +4,13 @@
 #![cfg(test)]
 
 mod admin;
+mod athena;
 mod attack;
 mod audit_disk;
 mod bigquery;
 mod cancel;
 mod cilium;
+mod clickhouse;
 mod clients;
 mod direct_tls;
 mod drain;

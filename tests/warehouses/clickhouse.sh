@@ -17,7 +17,7 @@ install() {
     mkdir -p "$home"
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends clickhouse-common >&2
-    (cd "$home" && apt-get download -qq clickhouse-server && dpkg-deb --extract clickhouse-server_*.deb . && rm ./*.deb)
+    (cd "$home" && apt-get download -qq -o APT::Sandbox::User=root clickhouse-server && dpkg-deb --extract clickhouse-server_*.deb . && rm ./*.deb)
     touch "$home/installed"
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::{Request, Response, Uri};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -90,6 +91,11 @@ impl Upstream {
         *request.uri_mut() = uri.map_err(|_| Fault::new(Reason::RequestMalformed).about("the path"))?;
         *request.method_mut() = head.method;
         *request.headers_mut() = head.headers;
+        // Servers want to be told of no body where there could be one (RFC 9110, section 8.6); hyper leaves it unsaid.
+        let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        if may_have_body && request.body().size_hint().exact() == Some(0) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         self.client(lease).request(request).await.map_err(|error| self.fault(error))
     }
 

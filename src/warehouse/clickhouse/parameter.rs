@@ -63,11 +63,13 @@ impl Parameters {
         self.0.retain(|parameter| !names.contains(&parameter.name.as_str()));
     }
 
-    /// Gives the one of that name, where it stands, another value.
-    pub(super) fn replace(&mut self, name: &str, value: &str) {
-        for parameter in self.0.iter_mut().filter(|parameter| parameter.name == name) {
-            value.clone_into(&mut parameter.value);
-            parameter.written = format!("{}={}", encoded(name), encoded(value));
+    /// Gives the one of that name another value, or puts it behind the others.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        let written = format!("{}={}", encoded(name), encoded(value));
+        let parameter = Parameter { name: name.to_owned(), value: value.to_owned(), written };
+        match self.0.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = parameter,
+            None => self.0.push(parameter),
         }
     }
 
@@ -168,8 +170,9 @@ mod tests {
     fn what_is_not_changed_stays_as_the_client_wrote_it() {
         let mut parameters = Parameters::parse("user=x&query=a+b%2c&session_id=s%3A%3A1&password=y").unwrap();
         parameters.remove(&["user", "password"]);
-        parameters.replace("session_id", "mine s::1");
-        assert_eq!(parameters.written(), "query=a+b%2c&session_id=mine%20s%3A%3A1");
+        parameters.set("session_id", "mine s::1");
+        parameters.set("database", "a&b");
+        assert_eq!(parameters.written(), "query=a+b%2c&session_id=mine%20s%3A%3A1&database=a%26b");
         assert_eq!(parameters.get("session_id"), Some("mine s::1"));
     }
 

@@ -186,7 +186,18 @@ fn a_session_gets_a_name_that_only_its_principal_can_say() {
     assert_eq!(request.target, "/?session_id=0a1b.dbt%3A%3A1&query=a");
     let plain = authorized("/", &[], &Login::Password(secret()), "dbt").unwrap();
     assert_eq!(plain.target, "/");
+    assert_eq!(authorized("/?", &[], &Login::Password(secret()), "dbt").unwrap().target, "/?");
     assert!(authorized("/play?user=a&user=b", &[], &Login::Password(secret()), "dbt").is_err());
+}
+
+#[test]
+fn the_database_of_the_head_is_said_where_every_server_reads_it() {
+    for (target, expected) in [("/", "/?database=a%20b"), ("/?database=", "/?database=a%20b"), ("/?query=x", "/?query=x&database=a%20b")] {
+        let request = authorized(target, &[("x-clickhouse-database", "a b")], &Login::Password(secret()), "dbt").unwrap();
+        assert_eq!((request.target.as_str(), request.headers.get("x-clickhouse-database")), (expected, None));
+    }
+    let empty = authorized("/?database=a", &[("x-clickhouse-database", "")], &Login::Password(secret()), "dbt").unwrap();
+    assert_eq!(empty.target, "/?database=a");
 }
 
 #[test]

@@ -83,6 +83,7 @@ pub struct Reply<'a> {
 /// Reads a reply in JSON; one of another content type is passed on unread.
 pub struct JsonReader {
     tap: Tap,
+    is_always_json: bool,
     status: StatusCode,
     progress: fn(&Reply<'_>) -> Progress,
 }
@@ -91,7 +92,12 @@ impl JsonReader {
     /// A reader that looks for `fields`, makes addresses lead to `near` (a scheme and an authority), and asks `progress` what
     /// was found means.
     pub fn new(fields: &'static [Field], near: &str, progress: fn(&Reply<'_>) -> Progress) -> Self {
-        Self { tap: Tap::new(fields, near.to_owned()), status: StatusCode::OK, progress }
+        Self { tap: Tap::new(fields, near.to_owned()), is_always_json: false, status: StatusCode::OK, progress }
+    }
+
+    /// The same for a protocol that knows no replies but JSON, under whatever content type.
+    pub fn always(fields: &'static [Field], near: &str, progress: fn(&Reply<'_>) -> Progress) -> Self {
+        Self { is_always_json: true, ..Self::new(fields, near, progress) }
     }
 
     /// What was found so far.
@@ -109,8 +115,8 @@ impl fmt::Debug for JsonReader {
 impl Reader for JsonReader {
     fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Reading {
         self.status = status;
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_json = ["application/json", "application/x-amz-json-"].iter().any(|known| kind.starts_with(known));
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_json = self.is_always_json || kind.is_some_and(|kind| kind.starts_with("application/json"));
         if is_json { Reading::Read } else { Reading::Pass }
     }
 

@@ -133,3 +133,12 @@ select in(1, fin.secret), globalIn(1, fin.secret)
 insert into a values (1), ((select max(x) from fin.secret))
 --- values in a format that ask
 insert into a format Values ((select max(x) from fin.secret))
+--- what clickhouse-connect asks before an insert
+DESCRIBE TABLE `analytics`.`customers`
+ FORMAT Native
+--- formats of other statements
+SHOW TABLES FROM fin FORMAT Native
+--- a format and more
+SHOW TABLES FROM fin FORMAT Native drop table a
+--- existence in a format
+exists table fin.secret format CSV

@@ -77,7 +77,8 @@ class Front(BaseHTTPRequestHandler):
             try:
                 if database := parameters.get("database"):
                     ENGINE.query(f"USE `{database}`")
-                rows = ENGINE.query(text, parameters.get("default_format", "TabSeparated")).bytes() or b""
+                values = {name.removeprefix("param_"): value for name, value in parameters.items() if name.startswith("param_")}
+                rows = ENGINE.query(text, parameters.get("default_format", "TabSeparated"), params=values or None).bytes() or b""
             except Exception as error:  # whatever the engine raises is an answer
                 message = str(error)
                 code = re.search(r"Code: (\d+)", message)

@@ -36,6 +36,7 @@ const FORMS: &[Form] = &[
     |reader, parser| reader.mutation(parser),
     |reader, parser| reader.describe(parser),
     |reader, parser| reader.properties(parser),
+    |reader, parser| reader.formatted(parser),
 ];
 
 /// The statement that is all of `tokens`; `None` if it is of no form that is known here.
@@ -51,6 +52,7 @@ pub(in crate::sql::dialect) fn judge(
         parser = parser.with_tokens_with_locations(tokens.to_vec());
         let mut reader = Reader { vendor, limits, outer_texts, found: Found::default(), executes: None };
         let verb = form(&mut reader, &mut parser).ok()?;
+        clickhouse::eats_format(&mut parser);
         while parser.consume_token(&Token::SemiColon) {}
         (parser.peek_token_ref().token == Token::EOF).then(|| reader.judged(verb))
     })

@@ -80,6 +80,20 @@ impl Reader<'_> {
         Ok(verb)
     }
 
+    /// `SHOW ... FORMAT word`: the parser knows the format of a query alone.
+    pub(super) fn formatted(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
+        if !parser.peek_keyword(K::SHOW) {
+            return parser.expected_ref("SHOW", parser.peek_token_ref());
+        }
+        let mut kept = Vec::new();
+        keep(parser, &mut kept, |parser| !parser.peek_keyword(K::FORMAT));
+        let dialect = (self.vendor.parser)();
+        let mut whole = Parser::new(&*dialect).with_recursion_limit(PARSER_DEPTH_MAX).with_tokens_with_locations(kept);
+        let statement = whole.parse_statement()?;
+        whole.expect_token(&Token::EOF)?;
+        Ok(self.statement(&statement))
+    }
+
     /// `name = value`; a setting of a table may be one of the query as well.
     fn setting(&mut self, parser: &mut Parser<'_>) -> Result<(), ParserError> {
         let name = parser.parse_identifier()?;
@@ -87,6 +101,13 @@ impl Reader<'_> {
         parser.parse_value()?;
         self.found.set(&name.value);
         Ok(())
+    }
+}
+
+/// The format in which the result is written, behind any statement that has one. No effect depends on it.
+pub(super) fn eats_format(parser: &mut Parser<'_>) {
+    if parser.parse_keyword(K::FORMAT) && matches!(parser.peek_token_ref().token, Token::Word(_)) {
+        parser.next_token();
     }
 }
 
