@@ -344,3 +344,6 @@ fn pairs(within: &Struct<'_>, field: i16) -> Result<Vec<(String, String)>, &'sta
 fn only(within: &Struct<'_>, known: &[i16]) -> Result<(), &'static str> {
     if within.0.iter().all(|field| known.contains(&field.id)) { Ok(()) } else { Err("an argument that is not known here") }
 }
+
+#[cfg(test)]
+mod tests;
