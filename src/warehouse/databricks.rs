@@ -94,3 +94,6 @@ fn no_such_thing(head: &Head<'_>) -> Refusal {
     }
     Refusal::json(404, &serde_json::json!({ "error_code": "ENDPOINT_NOT_FOUND", "message": "tollhouse passes this on to nobody" }))
 }
+
+#[cfg(test)]
+mod tests;
