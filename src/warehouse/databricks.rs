@@ -78,7 +78,7 @@ impl HttpWarehouse for Databricks {
     }
 
     fn refusal(&self, told: &Told<'_>) -> Refusal {
-        cli_service::refusal(told).unwrap_or_else(|| statements::refusal(told))
+        cli_service::refusal(told).unwrap_or_else(|| cli_service::with_message(statements::refusal(told), told))
     }
 }
 

@@ -60,7 +60,7 @@ impl HttpWarehouse for Spark {
 
     fn refusal(&self, told: &Told<'_>) -> Refusal {
         let by_http = || Refusal::json(told.status, &serde_json::json!({ "message": told.message }));
-        cli_service::refusal(told).unwrap_or_else(by_http)
+        cli_service::refusal(told).unwrap_or_else(|| cli_service::with_message(by_http(), told))
     }
 }
 

@@ -9,6 +9,7 @@ mod audit_disk;
 mod cancel;
 mod cilium;
 mod clients;
+mod databricks;
 mod direct_tls;
 mod drain;
 mod fuzz_corpus;
