@@ -20,6 +20,7 @@ pub(super) mod session;
 use self::reply::{ReplyReader, Said};
 
 const CONTENT: &str = "application/x-thrift";
+const ERROR_MESSAGE: &str = "x-thriftserver-error-message";
 
 /// The argument of every call, and the result of every reply.
 const ARGUMENT: i16 = 1;
@@ -297,12 +298,21 @@ pub(super) fn keep_inline(body: &mut Bytes) {
 
 /// The reply of a call that failed, in the call's own name: clients show its message, and do not try again.
 pub(super) fn refusal(told: &Told<'_>) -> Option<Refusal> {
+    if !is_call(&told.head) {
+        return None;
+    }
     let message = thrift::read(told.body).ok()?;
     let writer = Writer::message(thrift::REPLY, message.name, message.sequence).begin(SUCCESS);
     let writer = writer.begin(1).i32(1, 3).binary(3, told.sqlstate.as_bytes()).binary(5, told.message.as_bytes()).end();
     // Java's reader expects a version in it all the same.
     let writer = if message.name == "OpenSession" { writer.i32(2, 0) } else { writer };
     Some(Refusal { status: 200, content_type: CONTENT, headers: Vec::new(), body: Bytes::from(writer.end().finish()) })
+}
+
+/// What clients show of a reply that is no Thrift message: of a call that could not be read.
+pub(super) fn with_message(refusal: Refusal, told: &Told<'_>) -> Refusal {
+    let headers = if is_call(&told.head) { vec![(ERROR_MESSAGE, told.message.to_owned())] } else { Vec::new() };
+    Refusal { headers, ..refusal }
 }
 
 /// The name of a handle: its identifier in hexadecimal digits.
@@ -344,3 +354,6 @@ fn pairs(within: &Struct<'_>, field: i16) -> Result<Vec<(String, String)>, &'sta
 fn only(within: &Struct<'_>, known: &[i16]) -> Result<(), &'static str> {
     if within.0.iter().all(|field| known.contains(&field.id)) { Ok(()) } else { Err("an argument that is not known here") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ impl HttpWarehouse for Databricks {
     }
 
     fn refusal(&self, told: &Told<'_>) -> Refusal {
-        cli_service::refusal(told).unwrap_or_else(|| statements::refusal(told))
+        cli_service::refusal(told).unwrap_or_else(|| cli_service::with_message(statements::refusal(told), told))
     }
 }
 
@@ -94,3 +94,6 @@ fn no_such_thing(head: &Head<'_>) -> Refusal {
     }
     Refusal::json(404, &serde_json::json!({ "error_code": "ENDPOINT_NOT_FOUND", "message": "tollhouse passes this on to nobody" }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,52 @@ impl HttpWarehouse for Spark {
 
     fn refusal(&self, told: &Told<'_>) -> Refusal {
         let by_http = || Refusal::json(told.status, &serde_json::json!({ "message": told.message }));
-        cli_service::refusal(told).unwrap_or_else(by_http)
+        cli_service::refusal(told).unwrap_or_else(|| cli_service::with_message(by_http(), told))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hyper::Method;
+    use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+    use super::{SPARK, Spark};
+    use crate::credential::Login;
+    use crate::fault::Reason;
+    use crate::secret::Secret;
+    use crate::warehouse::http::{Access, Head, HttpWarehouse, Outgoing, Purpose, Told, Unusable};
+
+    fn authorized(login: &Login) -> Result<HeaderMap, Unusable> {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic cGxhY2Vob2xkZXI="))]);
+        let mut request = Outgoing { method: Method::POST, target: "/".to_owned(), headers, body: None };
+        let access = Access { login, role: "dbt", authority: "host", secrets: &[], owner: "o", now: SystemTime::UNIX_EPOCH };
+        Spark.authorize(&mut request, &access).map(|()| request.headers)
+    }
+
+    #[test]
+    fn the_login_takes_the_place_of_the_clients() {
+        for (login, expected) in [
+            (Login::Password(Secret::new("pass".to_owned())), "Basic ZGJ0OnBhc3M="),
+            (Login::Token(Secret::new("t0ken".to_owned())), "Bearer t0ken"),
+        ] {
+            assert!(SPARK.logins.contains(&login.kind()));
+            let headers = authorized(&login).unwrap();
+            assert_eq!(headers.get_all(AUTHORIZATION).iter().collect::<Vec<_>>(), [expected]);
+            assert!(headers.get(AUTHORIZATION).unwrap().is_sensitive());
+        }
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(vec![0]).into();
+        assert!(authorized(&Login::ClientCertificate { chain: Vec::new(), key: Secret::new(key) }).is_err());
+    }
+
+    #[test]
+    fn what_is_no_call_needs_an_http_rule_and_is_refused_in_json() {
+        let (headers, method) = (HeaderMap::new(), Method::GET);
+        let head = Head { method: &method, path: "/", query: None, headers: &headers };
+        assert_eq!(Spark.purpose(&head), Purpose::Other);
+        let (reason, sqlstate) = (Reason::PolicyDenied, "42501");
+        let refused = Spark.refusal(&Told { head, body: b"", message: "no way", reason, sqlstate, status: 403, is_denial: true });
+        assert_eq!((refused.status, refused.body), (403, r#"{"message":"no way"}"#.into()));
     }
 }

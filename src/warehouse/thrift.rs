@@ -325,3 +325,6 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod cancel;
 mod cilium;
 mod clickhouse;
 mod clients;
+mod databricks;
 mod direct_tls;
 mod drain;
 mod fuzz_corpus;
