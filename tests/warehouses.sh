@@ -78,8 +78,8 @@ clickhouse() {
     head -c 24 /dev/urandom | base64 --wrap=0 | tr '+/' '-_' >"$CLICKHOUSE_PASSWORD_FILE"
     local server_plain_port
     server_plain_port=$(free_port)
-    trap 'tests/warehouses/clickhouse.sh stop "$scratch/clickhouse"; stage_close' EXIT
     tests/warehouses/clickhouse.sh start "$scratch/clickhouse" "$CLICKHOUSE_SERVER_PORT" "$server_plain_port" "$TOLLHOUSE_DEV_DIR" "$CLICKHOUSE_PASSWORD_FILE"
+    others+=("$(cat "$scratch/clickhouse/pid")")
     start_other chdb "$clients/bin/python" tests/warehouses/clickhouse/server.py "$warehouse_port" "$CLICKHOUSE_PLAIN_PORT" "$scratch/chdb" \
         "$TOLLHOUSE_DEV_DIR" "$TOLLHOUSE_DEV_URL/oauth/jwks" "$TOLLHOUSE_DEV_URL/oauth"
     wait_for chdb "${others[-1]}" curl --silent --output /dev/null --max-time 1 "http://127.0.0.1:$CLICKHOUSE_PLAIN_PORT/ping"
@@ -94,9 +94,6 @@ clickhouse() {
     stop_sidecar
     "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/clickhouse.jsonl"
     check clickhouse-evidence python3 tests/warehouses/clickhouse/evidence.py "$scratch/clickhouse.jsonl" "$scratch/chdb/seen.jsonl" "$server_plain_port"
-    end "${others[-1]}"
-    tests/warehouses/clickhouse.sh stop "$scratch/clickhouse"
-    trap stage_close EXIT
 }
 
 bigquery() {
@@ -168,7 +165,6 @@ athena() {
     stop_sidecar
     "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/athena.jsonl"
     check athena-evidence python3 tests/warehouses/athena/evidence.py "$scratch/athena.jsonl" "$scratch/athena-seen.jsonl"
-    end "${others[-1]}"
 }
 
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }

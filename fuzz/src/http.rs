@@ -1,6 +1,7 @@
 //! Requests to HTTP warehouses and the replies to them.
 //!
-//! An input is a request's method and target on a line, its body on the next, and behind that the body of a reply.
+//! An input is a request's method and target on a line, with an operation of AWS's behind them, its body on the next, and behind
+//! that the body of a reply.
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -13,13 +14,18 @@ pub(crate) fn http(name: &str, input: &[u8]) {
     let Some(Protocol::Http(warehouse)) = kind(name).map(|kind| &kind.protocol) else { panic!("no HTTP warehouse: {name}") };
     let mut parts = input.splitn(3, |byte| *byte == b'\n');
     let (line, body, reply) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let Some((method, target)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else { return };
+    let Some((method, rest)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else { return };
+    let (target, operation) = rest.split_once(' ').map_or((rest, None), |(target, operation)| (target, Some(operation)));
     let (Ok(method), Ok(target)) = (method.parse::<Method>(), target.parse::<hyper::Uri>()) else { return };
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    if let Some(operation) = operation.and_then(|operation| HeaderValue::from_str(operation).ok()) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+        headers.insert("x-amz-target", operation);
+    }
     let head = Head { method: &method, path: target.path(), query: target.query(), headers: &headers };
     let request = Whole { head, body, near: "http://near" };
     let Some((means, whole)) = read(*warehouse, &request, reply, reply.len()) else { return };
-    assert_eq!(means, warehouse.purpose(&head) == Purpose::Other, "what needs a rule of policy is said by the head");
+    assert!(means || warehouse.purpose(&head) != Purpose::Other, "what is passed over by the head needs a rule of policy");
     for cut in [0, reply.len() / 3, reply.len() / 2] {
         assert_eq!(read(*warehouse, &request, reply, cut).map(|(_, read)| read), Some(whole.clone()), "cut at {cut}");
     }

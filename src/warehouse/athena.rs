@@ -157,6 +157,9 @@ struct Judged<'a> {
 
 fn run<'a>(request: &Whole<'_>, judged: Judged<'a>) -> Result<Call<'a>, &'static str> {
     let headers = request.head.headers;
+    if judged.text.as_bytes().trim_ascii().is_empty() {
+        return Err("there is no statement");
+    }
     Ok(Call::Run(Box::new(Statement {
         text: judged.text,
         prepared: Vec::new(),

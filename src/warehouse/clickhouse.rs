@@ -226,8 +226,12 @@ fn statement<'a>(request: &'a Whole<'_>, parameters: &Parameters) -> Result<Stat
             name => effects.push(Effect::Set { parameter: name.to_owned() }),
         }
     }
+    let sql = text(parameters.get("query").unwrap_or_default(), request.body);
+    if sql.trim_ascii().is_empty() {
+        return Err("there is no statement");
+    }
     Ok(Statement {
-        text: Text::Sql(text(parameters.get("query").unwrap_or_default(), request.body)),
+        text: Text::Sql(sql),
         prepared: Vec::new(),
         database: String::new(),
         schema: database(parameters, headers)?,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts and stops a real ClickHouse server: Debian 12's, 18.16, which is old but ClickHouse's own HTTP interface. It is unpacked into
-# .cache/clickhouse and not installed, so that no service starts; the libraries that it needs come with apt.
-# Usage: tests/warehouses/clickhouse.sh install | start DIRECTORY HTTPS_PORT PLAIN_PORT DEV_DIRECTORY PASSWORD_FILE | stop DIRECTORY
+# Starts a real ClickHouse server: Debian 12's, 18.16, which is old but ClickHouse's own HTTP interface. It is unpacked into
+# .cache/clickhouse and not installed, so that no service starts; the libraries that it needs come with apt. Its process id is in DIRECTORY/pid.
+# Usage: tests/warehouses/clickhouse.sh install | start DIRECTORY HTTPS_PORT PLAIN_PORT DEV_DIRECTORY PASSWORD_FILE
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -65,12 +65,6 @@ USERS
     done
     tail -n 40 "$directory"/*.log >&2
     return 1
-}
-
-stop() {
-    [[ -e $1/pid ]] || return 0
-    kill "$(cat "$1/pid")" 2>/dev/null || true
-    rm "$1/pid"
 }
 
 "$@"

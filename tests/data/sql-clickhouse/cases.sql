@@ -142,3 +142,6 @@ SHOW TABLES FROM fin FORMAT Native
 SHOW TABLES FROM fin FORMAT Native drop table a
 --- existence in a format
 exists table fin.secret format CSV
+--- a query without FROM in a format
+select 1 in (fin.secret)
+ FORMAT Native

@@ -7,7 +7,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from pyathena import connect
-from pyathena.error import OperationalError
+from pyathena.error import DatabaseError
 
 HOST, PORT = sys.argv[1], int(sys.argv[2])
 # Keys that are nobody's: the sidecar signs.
@@ -80,7 +80,7 @@ def denied():
     cursor = connect(s3_staging_dir=STAGING, schema_name="analytics", poll_interval=0.1, **PLACE).cursor()
     try:
         cursor.execute("select * from salaries")
-    except OperationalError as error:
+    except DatabaseError as error:
         assert "AccessDeniedException" in str(error) and "policy-deny-rule" in str(error), error
     else:
         raise AssertionError("not refused")

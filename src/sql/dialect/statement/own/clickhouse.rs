@@ -80,9 +80,9 @@ impl Reader<'_> {
         Ok(verb)
     }
 
-    /// `SHOW ... FORMAT word`: the parser knows the format of a query alone.
+    /// `SHOW ... FORMAT word`, and the same of a query without `FROM`: the parser takes the word `FORMAT` for the name of a column.
     pub(super) fn formatted(&mut self, parser: &mut Parser<'_>) -> Result<&'static str, ParserError> {
-        if !parser.peek_keyword(K::SHOW) {
+        if parser.peek_one_of_keywords(&[K::SHOW, K::SELECT, K::WITH]).is_none() {
             return parser.expected_ref("SHOW", parser.peek_token_ref());
         }
         let mut kept = Vec::new();
