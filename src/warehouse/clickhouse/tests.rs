@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
@@ -6,7 +8,7 @@ use crate::aws::AwsCredentials;
 use crate::credential::{Authenticator, Login};
 use crate::fault::Reason;
 use crate::secret::Secret;
-use crate::sql::Effect;
+use crate::sql::{Effect, Limits, analyze};
 use crate::warehouse::http::{
     Access, Call, Head, HttpWarehouse, Outgoing, Purpose, SessionState, Sessions, Statement, Told, Unusable, Whole,
 };
@@ -243,4 +245,34 @@ fn the_key_of_a_client_can_be_the_token_that_it_shows() {
     assert_eq!(shown(&[("x-clickhouse-key", "t")]).as_deref(), Some("t"));
     assert_eq!(shown(&[("authorization", "Bearer u"), ("x-clickhouse-key", "t")]).as_deref(), Some("u"));
     assert_eq!(shown(&[("x-clickhouse-key", "t"), ("x-clickhouse-key", "u")]), None);
+}
+
+/// What dbt-clickhouse 1.10 sends for a build of the project in `tests/warehouses/dbt`, one request a line.
+const SENT_BY_DBT: &str = include_str!("../../../tests/data/http-clickhouse/dbt.jsonl");
+
+#[test]
+fn every_request_of_a_dbt_build_is_understood_and_nothing_in_it_is_opaque() {
+    #[derive(serde::Deserialize)]
+    struct Sent {
+        target: String,
+        headers: BTreeMap<String, String>,
+        body: String,
+    }
+    let (mut attributed, mut settings) = (0, BTreeSet::new());
+    for line in SENT_BY_DBT.lines() {
+        let sent: Sent = serde_json::from_str(line).unwrap();
+        let headers: HeaderMap =
+            sent.headers.iter().map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())).collect();
+        let (text, schema, effects) = posted(&sent.target, &headers, &sent.body).unwrap();
+        assert_eq!(schema.as_deref(), sent.target.contains("database=analytics").then_some("analytics"), "{text}");
+        settings.extend(effects.iter().map(ToString::to_string));
+        let analysis = analyze(CLICKHOUSE.dialect, &text, &Limits::default());
+        assert_eq!(analysis.statements.len(), 1, "{text}");
+        let opaque = analysis.statements[0].effects.iter().find(|effect| matches!(effect, Effect::Opaque { .. } | Effect::Call { .. }));
+        assert_eq!(opaque, None, "{text}");
+        attributed += usize::from(crate::dbt::attribute(&text).is_some());
+        assert!(!text.contains("Grace"), "the rows of a seed are data: {text}");
+    }
+    assert!(attributed >= 10, "{attributed}");
+    assert_eq!(settings, BTreeSet::new(), "what dbt sets with every request is harmless");
 }
