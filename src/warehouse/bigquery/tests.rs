@@ -54,7 +54,6 @@ fn ask_with(line: &str, body: &str, headers: &HeaderMap) -> Result<(Call<'static
         Call::Service | Call::Move { .. } => panic!("BigQuery has no sessions here"),
         Call::Answer(reply) => Call::Answer(reply),
         Call::Other => Call::Other,
-        Call::Move { .. } => unreachable!("BigQuery has no sessions"),
     };
     Ok((call, asked.reader))
 }
