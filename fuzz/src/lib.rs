@@ -15,7 +15,7 @@ mod witness;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("startup", startup),
     ("frontend", frontend),
     ("backend", backend),
@@ -25,6 +25,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("audit", audit),
     ("dbt", dbt),
     ("http_bigquery", http_bigquery),
+    ("http_databricks", http_databricks),
+    ("http_spark", http_spark),
 ];
 
 /// The first bytes of a connection: requests for encryption, cancel requests, startup messages.
@@ -70,4 +72,14 @@ pub fn dbt(input: &[u8]) {
 /// Requests to BigQuery, and the replies to them.
 pub fn http_bigquery(input: &[u8]) {
     http::http("bigquery", input);
+}
+
+/// Requests to Databricks' Statement Execution API, and the replies to them.
+pub fn http_databricks(input: &[u8]) {
+    http::http("databricks", input);
+}
+
+/// Calls of Spark's Thrift service, and the replies to them.
+pub fn http_spark(input: &[u8]) {
+    http::thrift("spark", input);
 }
