@@ -6,7 +6,7 @@ SHELL := bash
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/warehouses.sh tests/warehouses/trino.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
+SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/warehouses.sh tests/warehouses/trino.sh tests/warehouses/spark.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
 	tests/regress/kit.sh tests/fuzz.sh tests/identity.sh $(wildcard tests/identity/*.sh) deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
 
 help: ## List the targets

@@ -167,6 +167,48 @@ athena() {
     check athena-evidence python3 tests/warehouses/athena/evidence.py "$scratch/athena.jsonl" "$scratch/athena-seen.jsonl"
 }
 
+spark() {
+    local clients=$PWD/.cache/spark-venv SSL_CERT_FILE=$TOLLHOUSE_DEV_DIR/ca.crt
+    tests/warehouses/spark.sh install
+    export TOLLHOUSE_CONFIG=tests/warehouses/spark/sidecar.yaml SSL_CERT_FILE
+    trap 'tests/warehouses/spark.sh stop "$scratch/spark"; stage_close' EXIT
+    tests/warehouses/spark.sh start "$scratch/spark" "$warehouse_port" "$TOLLHOUSE_DEV_DIR"
+    start_sidecar
+    check spark-dbt-direct dbt spark_direct spark-direct build
+    check spark-dbt-build dbt spark spark-proxied build
+    check spark-dbt-again dbt spark spark-again build
+    check spark-dbt-docs dbt spark spark-docs docs generate
+    check spark-same-results deploy/demo/compare.py "$scratch/spark-direct/run_results.json" "$scratch/spark-proxied/run_results.json"
+    check spark-client "$clients/bin/python" tests/warehouses/spark/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/spark.jsonl"
+    check spark-evidence "$clients/bin/python" tests/warehouses/spark/evidence.py "$scratch/spark.jsonl" "$scratch/spark/server.log"
+    tests/warehouses/spark.sh stop "$scratch/spark"
+    trap stage_close EXIT
+}
+
+# The connector in front of a front of ours, which gives Spark's server what Databricks' has besides.
+databricks() {
+    local clients=$PWD/.cache/databricks-venv
+    tests/setup.sh databricks
+    tests/warehouses/spark.sh install
+    export TOLLHOUSE_CONFIG=tests/warehouses/databricks/sidecar.yaml
+    local spark_port
+    spark_port=$(free_port)
+    trap 'tests/warehouses/spark.sh stop "$scratch/spark"; stage_close' EXIT
+    tests/warehouses/spark.sh start "$scratch/spark" "$spark_port" "$TOLLHOUSE_DEV_DIR"
+    start_other databricks "$clients/bin/python" tests/warehouses/databricks/server.py "$warehouse_port" "$spark_port" "$TOLLHOUSE_DEV_DIR" \
+        "$TOLLHOUSE_DEV_URL/oauth/jwks" "$scratch/databricks-seen.jsonl"
+    wait_for databricks "${others[-1]}" curl --silent --output /dev/null --max-time 2 --cacert "$TOLLHOUSE_DEV_DIR/ca.crt" "https://localhost:$warehouse_port/"
+    start_sidecar
+    check databricks-clients "$clients/bin/python" tests/warehouses/databricks/session.py 127.0.0.1 "$TOLLHOUSE_PORT"
+    stop_sidecar
+    "$tollhouse" audit tail --directory "$TOLLHOUSE_AUDIT_DIRECTORY" --format json --lines 100000 >"$scratch/databricks.jsonl"
+    check databricks-evidence "$clients/bin/python" tests/warehouses/databricks/evidence.py "$scratch/databricks.jsonl" "$scratch/databricks-seen.jsonl"
+    tests/warehouses/spark.sh stop "$scratch/spark"
+    trap stage_close EXIT
+}
+
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 tests/setup.sh warehouses

@@ -35,7 +35,7 @@ pub(crate) fn http(name: &str, input: &[u8]) {
 fn read(warehouse: &dyn HttpWarehouse, request: &Whole<'_>, reply: &[u8], cut: usize) -> Option<(bool, (Vec<u8>, String))> {
     let mut asked = warehouse.ask(request, &Nobodys).ok()?;
     let needs_rule = match &asked.call {
-        Call::Run(statement) => {
+        Call::Run(statement) | Call::Move { statement, .. } => {
             assert!(!statement.text.as_bytes().is_empty() || statement.effects.iter().len() > 0, "nothing is run unseen");
             false
         }
@@ -43,6 +43,32 @@ fn read(warehouse: &dyn HttpWarehouse, request: &Whole<'_>, reply: &[u8], cut: u
         Call::Other => true,
     };
     Some((needs_rule, passed(asked.reader.as_mut(), reply, cut)))
+}
+
+/// The same for the Thrift service of Spark and Databricks, in a session: an input is the length of a call in two bytes, the call,
+/// and the reply. What is judged stands in the call, and the reply is passed on as it is.
+pub(crate) fn thrift(name: &str, input: &[u8]) {
+    let Some(Protocol::Http(warehouse)) = kind(name).map(|kind| &kind.protocol) else { panic!("no HTTP warehouse: {name}") };
+    let Some((length, rest)) = input.split_first_chunk::<2>() else { return };
+    let (call, reply) = rest.split_at_checked(u16::from_be_bytes(*length).into()).unwrap_or((rest, &[]));
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-thrift"))]);
+    let head = Head { method: &Method::POST, path: "/cliservice", query: None, headers: &headers };
+    let request = Whole { head, body: call, near: "http://near" };
+    assert_eq!(warehouse.purpose(&head), Purpose::Whole);
+    let read = |cut: usize| {
+        let mut asked = warehouse.ask(&request, &Everybodys).ok()?;
+        if let Call::Run(statement) | Call::Move { statement, .. } = &asked.call {
+            let text = statement.text.as_bytes();
+            let stands = text.is_empty() || call.windows(text.len()).any(|window| window == text);
+            assert!(stands, "what is judged is not what is sent");
+        }
+        Some(passed(asked.reader.as_mut(), reply, cut))
+    };
+    let Some(whole) = read(reply.len()) else { return };
+    assert!(whole.0.is_empty() || whole.0 == reply, "a reply was changed");
+    for cut in [0, reply.len() / 3, reply.len() / 2] {
+        assert_eq!(read(cut).as_ref(), Some(&whole), "cut at {cut}");
+    }
 }
 
 fn passed(reader: &mut dyn Reader, reply: &[u8], cut: usize) -> (Vec<u8>, String) {
@@ -56,6 +82,15 @@ fn passed(reader: &mut dyn Reader, reply: &[u8], cut: usize) -> (Vec<u8>, String
         out.extend_from_slice(&reader.finish());
     }
     (out, format!("{:?}", reader.progress()))
+}
+
+/// Every session is there, in one place.
+struct Everybodys;
+
+impl Sessions for Everybodys {
+    fn find(&self, _: &str) -> Option<SessionState> {
+        Some(SessionState { database: "main".to_owned(), schema: Some("raw".to_owned()), role: None })
+    }
 }
 
 struct Nobodys;

@@ -15,7 +15,7 @@ mod witness;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("startup", startup),
     ("frontend", frontend),
     ("backend", backend),
@@ -27,6 +27,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("http_bigquery", http_bigquery),
     ("http_clickhouse", http_clickhouse),
     ("http_athena", http_athena),
+    ("http_databricks", http_databricks),
+    ("http_spark", http_spark),
 ];
 
 /// The first bytes of a connection: requests for encryption, cancel requests, startup messages.
@@ -82,4 +84,14 @@ pub fn http_clickhouse(input: &[u8]) {
 /// Requests to Athena and its replies.
 pub fn http_athena(input: &[u8]) {
     http::http("athena", input);
+}
+
+/// Requests to Databricks' Statement Execution API, and the replies to them.
+pub fn http_databricks(input: &[u8]) {
+    http::http("databricks", input);
+}
+
+/// Calls of Spark's Thrift service, and the replies to them.
+pub fn http_spark(input: &[u8]) {
+    http::thrift("spark", input);
 }
