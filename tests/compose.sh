@@ -12,7 +12,12 @@ source tests/engine.sh
 
 file=deploy/docker-compose.yaml
 
-compose() { "${compose[@]}" --file "$file" --project-name tollhouse "$@"; }
+# Compose as a plugin of the client where it is one, else Debian's program.
+compose() {
+    local program=("$docker" compose)
+    "${program[@]}" version >/dev/null 2>&1 || program=(docker-compose)
+    "${program[@]}" --file "$file" --project-name tollhouse "$@"
+}
 
 # What a service printed, without the name in front.
 said() { compose logs --no-color "$1" | sed 's/^[^|]*| //'; }

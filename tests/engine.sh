@@ -16,10 +16,8 @@ install_engine() {
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
     fi
-    # Debian's client, and Compose as a plugin of it where there is one.
     docker=/usr/bin/docker
     export DOCKER=$docker
-    if "$docker" compose version >/dev/null 2>&1; then compose=("$docker" compose); else compose=(docker-compose); fi
 }
 
 # The scratch directory; whatever happens, the engine ends with the script.

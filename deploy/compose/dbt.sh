@@ -12,7 +12,7 @@ fail() {
 
 # run NAME COMMAND...: one run of dbt, its artifacts in /artifacts/TARGET-NAME; says how it ended.
 run() {
-    local name=$1 out=/artifacts/$target-$1
+    local out=/artifacts/$target-$1
     shift
     mkdir -p "$out"
     dbt "$@" --target "$target" --project-dir /project --profiles-dir /project --target-path "$out" --log-path "$out" \

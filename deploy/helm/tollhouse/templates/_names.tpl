@@ -24,6 +24,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end }}
 
+{{/* Where programs listen, up to the port and the closing quote. */}}
+{{- define "tollhouse.address" -}}
+{{- if contains ":" .Values.bindAddress -}}"[{{ .Values.bindAddress }}]{{- else -}}"{{ .Values.bindAddress }}{{- end -}}
+{{- end }}
+
 {{/* The namespaces that are never touched. */}}
 {{- define "tollhouse.namespaceSelector" -}}
 matchLabels:
