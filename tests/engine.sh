@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A Docker engine of our own, with its socket in $scratch and its data in .cache/deploy/docker. To be sourced behind
+# A Docker engine of our own, with its socket in $scratch and its data in .cache/deploy/docker, or ENGINE_DATA. To be sourced behind
 # deploy/demo/stage.sh, which brings `fail` and `check`.
 
-engine_data=$PWD/.cache/deploy/docker
+engine_data=${ENGINE_DATA:-$PWD/.cache/deploy/docker}
 engine_pid=''
 
 # Debian's engine, client and compose; nothing of it is started by the package.

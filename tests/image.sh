@@ -12,7 +12,7 @@ epoch=$(git log -1 --format=%ct)
 # build TAG: with BuildKit, which the cache mount needs; nothing of an earlier build is used.
 build() {
     DOCKER_BUILDKIT=1 "$docker" build --progress plain --network host --no-cache --file deploy/Dockerfile \
-        --build-arg PROFILE="${PROFILE:-release}" --build-arg SOURCE_DATE_EPOCH="$epoch" --tag "$1" . 2>&1 | tail -n 40
+        --build-arg PROFILE="${PROFILE:-release}" --build-arg SOURCE_DATE_EPOCH="$epoch" --tag "$1" . 2>&1 | tail -n 20
 }
 
 field() { "$docker" inspect --format "$1" tollhouse:built; }
