@@ -2,12 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-warehouses test-crd test-sarif fuzz bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-warehouses test-crd test-sarif test-deploy test-compose test-image fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
-SCRIPTS := .ci/run tests/setup.sh tests/drivers.sh tests/crash.sh tests/postgres18.sh tests/crd.sh tests/warehouses.sh tests/warehouses/trino.sh tests/warehouses/spark.sh tests/sarif.sh tests/derived.sh tests/drivers/psql.sh tests/regress.sh \
-	tests/regress/kit.sh tests/fuzz.sh tests/identity.sh $(wildcard tests/identity/*.sh) deploy/demo/run.sh deploy/demo/derived.sh deploy/demo/warehouse.sh benches/setup.sh benches/flows.sh
+SCRIPTS := .ci/run $(wildcard tests/*.sh tests/*/*.sh deploy/*.sh deploy/*/*.sh benches/*.sh)
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "%-15s %s\n", $$1, $$2 }'
@@ -36,6 +35,7 @@ e2e: setup ## Real clients and a real PostgreSQL: the demo, the driver sessions,
 	TOLLHOUSE_BINARY=$(DEBUG) deploy/demo/derived.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/drivers.sh
 	TOLLHOUSE_BINARY=$(DEBUG) tests/identity.sh gate
+	TOLLHOUSE_BINARY=$(DEBUG) tests/deploy.sh gate
 	TOLLHOUSE_BINARY=$(DEBUG) tests/regress.sh short
 	TOLLHOUSE_BINARY=$(DEBUG) tests/crash.sh
 
@@ -66,6 +66,17 @@ test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (n
 test-sarif: setup ## What lint writes as SARIF against the published schema (needs npm)
 	cargo build --locked
 	@TOLLHOUSE_BINARY=$(DEBUG) tests/sarif.sh
+
+test-deploy: setup ## Chart, kustomize, Prometheus' rules, dashboard, list of components (needs Go)
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/deploy.sh
+
+test-compose: ## deploy/docker-compose.yaml in a Docker engine of its own, on stand-ins of its images (as root)
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/compose.sh
+
+test-image: ## deploy/Dockerfile in the same way; PROFILE=dev is quicker, TWICE=1 builds it again and compares (as root)
+	tests/image.sh
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (60); KEEP=1 takes what was found worth keeping into the corpus
 	@tests/fuzz.sh

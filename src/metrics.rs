@@ -56,6 +56,10 @@ pub struct Metrics {
     pub audit_queries_in_flight: IntGauge,
     /// 1 while the audit log can promise durability.
     pub audit_writable: IntGauge,
+    /// Bytes that may still be written to the file system of the audit log, as of its last checkpoint or failure.
+    pub audit_filesystem_available: IntGauge,
+    /// Bytes of the file system of the audit log.
+    pub audit_filesystem_size: IntGauge,
     /// Unix time at which the program started.
     pub start_time: Gauge,
 }
@@ -134,6 +138,11 @@ impl Metrics {
             audit_bytes_total: make.counter("audit_bytes_total", "Bytes appended to the audit log.")?,
             audit_queries_in_flight: make.int_gauge("audit_queries_in_flight", "Queries admitted and not yet finished.")?,
             audit_writable: make.int_gauge("audit_writable", "1 while the audit log can promise durability.")?,
+            audit_filesystem_available: make.int_gauge(
+                "audit_filesystem_available_bytes",
+                "Bytes that may still be written to the file system of the audit log, as of its last checkpoint or failure.",
+            )?,
+            audit_filesystem_size: make.int_gauge("audit_filesystem_size_bytes", "Bytes of the file system of the audit log.")?,
             start_time: make.gauge("start_time_seconds", "Unix time at which the program started.")?,
             registry: make.0,
         })

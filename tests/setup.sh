@@ -6,6 +6,7 @@
 #        tests/setup.sh warehouses also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh WAREHOUSE  also what its bed of tests/warehouses.sh needs: athena, bigquery, clickhouse, databricks, snowflake, spark
 #        tests/setup.sh fuzz       also what `make fuzz` needs
+#        tests/setup.sh deploy     also what `make test-deploy` needs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +14,8 @@ cd "$(dirname "$0")/.."
 keycloak=26.4.5
 pgjdbc=org.postgresql:postgresql:42.7.8
 cargo_fuzz=0.13.2
+helm=3.22.0
+kustomize=5.8.2
 
 # Package, and the file or command that shows it is there. libclang is for the bindings of PostgreSQL's parser,
 # gcc, make and cmake for the C libraries that crates build; bzip2 and libpq-dev for PostgreSQL's own test suites.
@@ -33,6 +36,9 @@ needs=(
 
 # libFuzzer is in C++.
 if [[ ${1-} == fuzz ]]; then needs+=("g++ command:g++"); fi
+
+# promtool, and the server that a dashboard's queries are put to; Debian starts no service of it here.
+if [[ ${1-} == deploy ]]; then needs+=("prometheus command:promtool"); fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -58,7 +64,7 @@ install_packages() {
     [[ ${#missing[@]} -gt 0 ]] || return 0
     say "installing ${missing[*]}"
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
 # once NAME FILE... : runs install_NAME unless it ran already with these files, as they are, and this script.
@@ -111,6 +117,13 @@ install_go() { go build -C tests/drivers/go -trimpath -o "$PWD/.cache/go/session
 
 # cargo-fuzz; in .cache, so that no other project's version is touched.
 install_fuzz() { cargo install cargo-fuzz --version "$cargo_fuzz" --locked --quiet --root .cache/cargo-fuzz; }
+
+# Helm and kustomize, by the Go module proxy; and what knows the schema of CycloneDX.
+install_deploy() {
+    GOBIN=$PWD/.cache/deploy/bin nice go install -trimpath -ldflags='-s -w' "helm.sh/helm/v3/cmd/helm@v$helm"
+    GOBIN=$PWD/.cache/deploy/bin nice go install -trimpath -ldflags='-s -w' "sigs.k8s.io/kustomize/kustomize/v5@v$kustomize"
+    python_environment .cache/deploy/venv tests/deploy/requirements.txt
+}
 
 # PostgreSQL's JDBC driver; Java runs the session from its source.
 install_java() {
@@ -174,6 +187,10 @@ case ${1-} in
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
     athena | bigquery | clickhouse | databricks | snowflake | spark) once "$1" "tests/warehouses/$1/requirements.txt" ;;
     fuzz) once fuzz ;;
+    deploy)
+        expect go
+        once deploy tests/deploy/requirements.txt
+        ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
         once identity tests/identity/requirements.txt

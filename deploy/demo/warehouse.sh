@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A private PostgreSQL cluster that lets nobody in without a client certificate; no password exists in it.
 #
-#   warehouse.sh start DIR PORT CERTDIR   makes the cluster in DIR (new), starts it on loopback, creates the demo's roles
+#   warehouse.sh start DIR PORT CERTDIR   makes the cluster in DIR (new), starts it, creates the demo's roles
 #   warehouse.sh restart DIR              stops it and starts it again, with what its files say now
 #   warehouse.sh stop  DIR                stops it; safe to repeat
 #
-# WAREHOUSE_BIN names the directory of PostgreSQL's programs; the newest of Debian's where absent.
+# WAREHOUSE_BIN names the directory of PostgreSQL's programs; the newest of Debian's where absent. WAREHOUSE_ADDRESSES says where
+# it listens; loopback where absent.
 # CERTDIR holds warehouse/server.crt, warehouse/server.key and client-ca.crt, as `tollhouse dev` writes them.
 # The administrator and the demo's direct comparison come in by the Unix socket in DIR/socket, as the operating-system
 # user they are (peer). Every statement is in DIR/log/statements.csv.
@@ -23,7 +24,7 @@ as_owner() {
 configure() {
     local dir=$1 port=$2
     cat >"$dir/data/postgresql.auto.conf" <<CONF
-listen_addresses = '127.0.0.1, ::1'
+listen_addresses = '${WAREHOUSE_ADDRESSES:-127.0.0.1, ::1}'
 port = $port
 unix_socket_directories = '$dir/socket'
 ssl = on
@@ -49,10 +50,8 @@ CONF
 # TYPE   DATABASE  USER        ADDRESS       METHOD
 local    all       postgres                  peer map=administrator
 local    all       dbt_runner                peer map=direct
-hostssl  all       all         127.0.0.1/32  cert
-hostssl  all       all         ::1/128       cert
-hostssl  replication  all   127.0.0.1/32  cert
-hostssl  replication  all   ::1/128       cert
+hostssl  all          all      all           cert
+hostssl  replication  all      all           cert
 HBA
     local user
     for user in "$owner" "$(id -un)"; do
@@ -120,5 +119,5 @@ case "${1-} $#" in
     "start 4") start "$(realpath -m "$2")" "$3" "$(realpath "$4")" ;;
     "restart 2") restart "$(realpath -m "$2")" ;;
     "stop 2") stop "$(realpath -m "$2")" ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -161,6 +161,7 @@ impl Appender {
         }
         if let Some(checkpoint) = batch.checkpoint {
             self.anchor = checkpoint;
+            self.measure();
         }
         self.defined.extend(&batch.defined);
         for kind in &batch.kinds {
@@ -168,6 +169,17 @@ impl Appender {
         }
         self.metrics.audit_bytes_total.inc_by(u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX));
         self.metrics.audit_commit_records.observe(f64::from(u32::try_from(batch.kinds.len()).unwrap_or(u32::MAX)));
+    }
+
+    /// Tells how much room the disk has. What it does not say stays as it was.
+    pub(super) fn measure(&self) {
+        match self.storage.room() {
+            Ok((available, size)) => {
+                self.metrics.audit_filesystem_available.set(i64::try_from(available).unwrap_or(i64::MAX));
+                self.metrics.audit_filesystem_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+            }
+            Err(error) => tracing::debug!(%error, "the room of the audit log is not known"),
+        }
     }
 
     /// Brings the segment back to the last adopted position.

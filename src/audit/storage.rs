@@ -50,6 +50,12 @@ impl Storage {
         }
     }
 
+    /// The file system that the log is on: the bytes that may still be written to it, and all of its bytes.
+    pub(super) fn room(&self) -> io::Result<(u64, u64)> {
+        let system = rustix::fs::statvfs(&self.directory)?;
+        Ok((system.f_bavail.saturating_mul(system.f_frsize), system.f_blocks.saturating_mul(system.f_frsize)))
+    }
+
     /// The numbers of the segments, ascending. Other files are none of the log's business.
     pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
         let mut numbers = Vec::new();

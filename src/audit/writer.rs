@@ -229,6 +229,7 @@ impl Writer {
             tracing::error!(directory = %self.directory.display(), %error, "the audit log cannot be written: nothing may run");
         }
         self.metrics.audit_writable.set(0);
+        self.appender.measure();
     }
 
     /// Makes the messages durable, and gives the record of each; `None` is one that no frame can hold.

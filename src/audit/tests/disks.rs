@@ -141,3 +141,28 @@ async fn notes_over_the_limit_are_given_back_while_the_disk_fails() {
     let kept = kinds(fixture.path()).iter().filter(|kind| *kind == "draining").count();
     assert_eq!(kept, 3);
 }
+
+#[tokio::test]
+async fn the_room_of_the_disk_is_told_at_checkpoints_and_failures() {
+    let fixture = Fixture::new();
+    let (available, size) = (&fixture.metrics.audit_filesystem_available, &fixture.metrics.audit_filesystem_size);
+    let log = fixture.open();
+    let all = size.get();
+    assert!(all > 0, "the first records end with a checkpoint");
+    assert!((0..=all).contains(&available.get()));
+
+    let forget = || {
+        available.set(-1);
+        size.set(-1);
+    };
+    forget();
+    fixture.faults.sync_fails();
+    assert!(log.attempt(&fixture.attempt("select 1")).await.is_err());
+    assert_eq!(size.get(), all);
+    assert!(available.get() >= 0);
+
+    fixture.faults.clear();
+    forget();
+    log.close().await.unwrap();
+    assert_eq!(size.get(), all, "the last record is followed by a checkpoint");
+}
