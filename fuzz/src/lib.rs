@@ -4,6 +4,7 @@
 //! making; `tests/it/fuzz_corpus.rs` takes this file in as a module and calls it with the corpus, without cargo-fuzz.
 
 mod http;
+mod http_snowflake;
 mod log;
 mod server;
 mod session;
@@ -15,7 +16,7 @@ mod witness;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("startup", startup),
     ("frontend", frontend),
     ("backend", backend),
@@ -25,6 +26,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("audit", audit),
     ("dbt", dbt),
     ("http_bigquery", http_bigquery),
+    ("http_snowflake", http_snowflake),
 ];
 
 /// The first bytes of a connection: requests for encryption, cancel requests, startup messages.
@@ -70,4 +72,9 @@ pub fn dbt(input: &[u8]) {
 /// Requests to BigQuery, and the replies to them.
 pub fn http_bigquery(input: &[u8]) {
     http::http("bigquery", input);
+}
+
+/// Requests to Snowflake, and replies.
+pub fn http_snowflake(input: &[u8]) {
+    http_snowflake::request(input);
 }
