@@ -29,7 +29,7 @@ pub(crate) fn http(name: &str, input: &[u8]) {
 fn read(warehouse: &dyn HttpWarehouse, request: &Whole<'_>, reply: &[u8], cut: usize) -> Option<(bool, (Vec<u8>, String))> {
     let mut asked = warehouse.ask(request, &Nobodys).ok()?;
     let needs_rule = match &asked.call {
-        Call::Run(statement) => {
+        Call::Run(statement) | Call::Move { statement, .. } => {
             assert!(!statement.text.as_bytes().is_empty() || statement.effects.iter().len() > 0, "nothing is run unseen");
             false
         }
