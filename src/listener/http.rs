@@ -2,18 +2,17 @@
 //!
 //! The life of a request, top to bottom: the head is checked, the credential cache says who asks, the warehouse says what for;
 //! a statement goes through the gate, what follows a statement goes to the execution that it belongs to, and what is not known
-//! needs a policy's HTTP rule. [`upstream`] sends it on, and [`relay`] reads the reply as it passes.
+//! needs a policy's HTTP rule. [`passage`] sends it on, and [`relay`] reads the reply as it passes.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -35,25 +34,24 @@ use crate::policy::http::HttpRequest;
 use crate::sql::{self, Analysis, Dialect};
 use crate::tls::stream::Stream;
 use crate::tls::{self, Acceptor, Demands};
-use crate::warehouse::http::{
-    Access, Call, End, Handle, HttpWarehouse, Outgoing, Progress, Purpose, Reader, SessionState, Statement, Text, Told, Unread, Whole,
-};
+use crate::warehouse::http::{Call, Handle, HttpWarehouse, Purpose, Reader, SessionState, Statement, Text, Told, Unread, Whole};
 
 mod entry;
 mod executions;
 mod head;
 mod moves;
 mod opened;
+mod passage;
 mod relay;
 mod session;
 mod statement;
 mod upstream;
 
 use self::entry::Entry;
-use self::executions::{Beginning, Executions, Owner, Running};
+use self::executions::{Beginning, Executions, Owner};
 use self::moves::{Moves, follows_session};
 use self::opened::{Leads, Open, OpenSessions, Place, View};
-use self::relay::{Awaited, Began, Memory};
+use self::relay::{Began, Memory};
 use self::session::{Asks, Connection, Session, There};
 use self::upstream::Upstream;
 
@@ -410,97 +408,6 @@ impl Door {
         if self.drain.stage() == Stage::Running { Ok(()) } else { Err(self.refused(Fault::new(Reason::Draining))) }
     }
 
-    /// Sends a request on with the credential in it, and relays the reply. Where the warehouse does not take the credential, it has
-    /// run nothing, and the request is sent once more with a new one if its body is still there.
-    async fn forward(&self, turn: Turn<'_>, body: Sent, part: Part, began: Began) -> Result<Response<Body>, Box<Refusal>> {
-        let again = match &body {
-            Sent::Whole(bytes) => Some(Bytes::clone(bytes)),
-            Sent::Streamed(_) => None,
-        };
-        let mut response = self.send(&turn, &turn.lease, body, &part.open).await?;
-        if self.is_refused_login(&response)
-            && let Some(bytes) = again
-            && let Some(lease) = self.entry.replace(&turn.lease, self.warehouse.shown(&turn.parts.headers)).await
-        {
-            let noted = self.gate.note_exchange(&lease, self.exchange, self.upstream.target()).await;
-            noted.map_err(|fault| self.refused(fault))?;
-            response = self.send(&turn, &lease, Sent::Whole(bytes), &part.open).await?;
-        }
-        if self.is_refused_login(&response) {
-            return Err(self.refused(Fault::new(Reason::TargetLogin).about(self.upstream.target().name.clone())));
-        }
-        let awaited = Awaited { began, reader: part.reader, opened: part.opened, owner: turn.owner };
-        relay::relay(response, self.memory.clone(), awaited).map_err(|fault| self.refused(fault))
-    }
-
-    fn is_refused_login(&self, response: &Response<Incoming>) -> bool {
-        self.warehouse.refuses_login(response.status(), response.headers())
-    }
-
-    async fn send(&self, turn: &Turn<'_>, lease: &Lease, body: Sent, open: &Open) -> Result<Response<Incoming>, Box<Refusal>> {
-        let mut headers = turn.parts.headers.clone();
-        head::strip(&mut headers);
-        let (whole, streamed) = match body {
-            Sent::Whole(bytes) => {
-                // It goes on as it was read: two decoders might not agree.
-                headers.remove(CONTENT_ENCODING);
-                (Some(bytes), None)
-            }
-            Sent::Streamed(body) => (None, Some(body)),
-        };
-        let target = turn.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let mut request = Outgoing { method: turn.parts.method.clone(), target, headers, body: whole };
-        self.authorize(&mut request, lease, &turn.owner, open).map_err(|fault| self.refused(fault))?;
-        let body = match (request.body.take(), streamed) {
-            (None, Some(body)) => relay::theirs(body),
-            (bytes, _) => relay::ours(bytes.unwrap_or_default()),
-        };
-        self.upstream.send(request, body, lease).await.map_err(|fault| self.refused(fault))
-    }
-
-    fn authorize(&self, request: &mut Outgoing, lease: &Lease, owner: &Owner, open: &Open) -> Result<(), Fault> {
-        let access = Access {
-            login: &lease.credential.login,
-            role: self.role(lease),
-            authority: self.upstream.authority(),
-            secrets: &open.secrets,
-            owner: &owner.tag(),
-            now: SystemTime::now(),
-        };
-        let authorized = self.warehouse.authorize(request, &access);
-        authorized.map_err(|error| Fault::new(Reason::TargetLogin).about(error.to_string()))
-    }
-
-    /// Ends at the warehouse what still runs there, when the program ends.
-    pub(super) async fn cancel_running(&self) {
-        let cancels = self.memory.executions.running().into_iter().map(|running| self.cancel(running));
-        let cancelled = timeout(CANCEL_TIME_MAX, join_all(cancels)).await;
-        if cancelled.is_err() {
-            tracing::warn!(listener = self.name, "not all that ran could be cancelled at the warehouse in time");
-        }
-    }
-
-    async fn cancel(&self, running: Running) {
-        let Running { id, session, owner, lease, execution, cancel } = running;
-        let Some(mut request) = cancel.map(|request| *request).or_else(|| self.warehouse.cancel(&id)) else { return };
-        let open = session.and_then(|session| self.memory.opened.find(&session, &owner).ok()).unwrap_or_default();
-        let sent = match self.authorize(&mut request, &lease, &owner, &open) {
-            Ok(()) => {
-                let body = relay::ours(request.body.take().unwrap_or_default());
-                self.upstream.send(request, body, &lease).await.map(|response| response.status())
-            }
-            Err(fault) => Err(fault),
-        };
-        match sent {
-            Ok(status) if status.is_success() => {
-                let mut progress = Progress { end: Some(End::Cancelled), ..Progress::default() };
-                self.memory.executions.proceed(&execution, &mut progress, 0);
-            }
-            Ok(status) => tracing::warn!(listener = self.name, %status, "the warehouse did not take a cancel"),
-            Err(fault) => tracing::warn!(listener = self.name, chain = fault.chain(), "a cancel could not be sent"),
-        }
-    }
-
     /// The session that a request belongs to: the connection's, while who asks and where to stay the same.
     async fn session(&self, connection: &Arc<Connection>, lease: &Lease, asks: &Asks<'_>) -> Result<Arc<Session>, Box<Refusal>> {
         if let Some(session) = connection.session(lease, asks) {
@@ -623,9 +530,6 @@ fn answered(reply: crate::warehouse::http::Refusal) -> Response<Body> {
 
 /// Time for a request that is under way when the deadline of a shutdown has passed.
 const LAST_WORDS_TIME_MAX: Duration = Duration::from_millis(500);
-
-/// Time for the cancels that are sent when the program ends.
-const CANCEL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Time for the first byte of a connection where TLS is offered.
 const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(10);
