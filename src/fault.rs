@@ -119,6 +119,10 @@ reasons! {
     SessionBusy { "session-busy", Client, "55006", 409,
         "a statement that changes where names lead runs in the session, or asks for it while others run",
         "one statement at a time in a session that says USE" }
+    /// A statement may have moved a session, and no reply has said where to.
+    SessionUnsettled { "session-unsettled", Client, "55000", 409,
+        "where names lead in the session is not known since a statement that failed may have changed it",
+        "write the database and schema of every name, say USE, or log in again" }
     /// A message over `limits.message_size` or `limits.statement_size`.
     MessageTooLarge { "message-too-large", Client, "54000", 413,
         "the message is larger than the configured limit",

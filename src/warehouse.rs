@@ -48,8 +48,8 @@ pub const KINDS: &[Kind] = &[
     trino::TRINO,
     athena::ATHENA,
     clickhouse::CLICKHOUSE,
-    databricks::DATABRICKS,
     snowflake::SNOWFLAKE,
+    databricks::DATABRICKS,
     spark::SPARK,
 ];
 

@@ -42,6 +42,7 @@ use crate::warehouse::http::{
 mod entry;
 mod executions;
 mod head;
+mod moves;
 mod opened;
 mod relay;
 mod session;
@@ -50,7 +51,8 @@ mod upstream;
 
 use self::entry::Entry;
 use self::executions::{Beginning, Executions, Owner, Running};
-use self::opened::{Open, OpenSessions, View};
+use self::moves::{Moves, follows_session};
+use self::opened::{Leads, Open, OpenSessions, Place, View};
 use self::relay::{Awaited, Began, Memory};
 use self::session::{Asks, Connection, Session, There};
 use self::upstream::Upstream;
@@ -259,8 +261,11 @@ impl Door {
         let seen = view.seen.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| open.state.clone());
         let part = Part { opened: asked.session, open, seen, reader: asked.reader };
         match asked.call {
-            Call::Run(statement) => self.run(turn, body, part, (*statement, None)).await,
-            Call::Move { statement, to } => self.run(turn, body, part, (*statement, Some(to))).await,
+            Call::Run(statement) => {
+                let leads = self.leads(&statement);
+                self.run(turn, body, part, (*statement, leads)).await
+            }
+            Call::Move { statement, to } => self.run(turn, body, part, (*statement, Leads::To(to))).await,
             Call::Follow(handle) => self.follow(turn, body, part, &handle).await,
             Call::Service => self.forward(turn, body, part, Began::Service).await,
             Call::Answer(reply) => Ok(answered(reply)),
@@ -274,16 +279,19 @@ impl Door {
         turn: Turn<'_>,
         body: Sent,
         part: Part,
-        (statement, to): (Statement<'_>, Option<SessionState>),
+        (statement, leads): (Statement<'_>, Leads),
     ) -> Result<Response<Body>, Box<Refusal>> {
         self.not_draining()?;
         let session = self.session(turn.connection, &turn.lease, &Asks::of(&statement)).await?;
         // What nobody follows any more gives its room before more is asked for.
         self.memory.executions.sweep();
         let place = match &part.opened {
-            Some(id) => Some(self.memory.opened.enter(id, &part.seen, to.is_some()).map_err(|reason| self.refused(Fault::new(reason)))?),
+            Some(id) => Some(self.memory.opened.enter(id, &part.seen, leads).map_err(|reason| self.refused(Fault::new(reason)))?),
             None => None,
         };
+        if place.as_ref().is_some_and(Place::is_unsettled) && self.read(&statement).effects.iter().any(follows_session) {
+            return Err(self.refused(Fault::new(Reason::SessionUnsettled)));
+        }
         let permit = self.admit(&session, &statement).await?;
         let beginning = Beginning {
             permit,
@@ -292,16 +300,37 @@ impl Door {
             names: statement.names,
             session: part.opened.clone(),
             lease: turn.lease.clone(),
-            place: place.map(|place| place.sent(to)),
+            place: place.map(Place::sent),
         };
         let execution = self.memory.executions.begin(beginning).map_err(|reason| self.refused(Fault::new(reason)))?;
-        self.forward(turn, body, part, Began::Statement { execution, session }).await
+        let forwarded = self.forward(turn, body, part, Began::Statement { execution: Arc::clone(&execution), session }).await;
+        if forwarded.is_err() {
+            execution.give_place();
+        }
+        forwarded
+    }
+
+    fn read(&self, statement: &Statement<'_>) -> statement::Read {
+        statement::read(statement, &self.analyses, self.dialect, self.limits.sql())
+    }
+
+    /// Where names lead after a statement, as far as its text tells.
+    fn leads(&self, statement: &Statement<'_>) -> Leads {
+        if !self.warehouse.tells_moves() {
+            return Leads::Nowhere;
+        }
+        let read = self.read(statement);
+        match Moves::of(&read.effects, read.analysis.statements.len()) {
+            Moves::Never => Leads::Nowhere,
+            Moves::Succeeding => Leads::Told { is_atomic: true },
+            Moves::Anyhow => Leads::Told { is_atomic: false },
+        }
     }
 
     /// Decides about a statement, and has the attempt on disk.
     async fn admit(&self, session: &Session, statement: &Statement<'_>) -> Result<Permit, Box<Refusal>> {
         let manifest = self.gate.manifest();
-        let read = statement::read(statement, &self.analyses, self.dialect, self.limits.sql());
+        let read = self.read(statement);
         let text = statement.text.as_bytes();
         let mut said = match &statement.text {
             Text::Sql(sql) => std::str::from_utf8(sql).ok().and_then(dbt::attribute),

@@ -48,6 +48,12 @@ pub trait HttpWarehouse: fmt::Debug + Send + Sync {
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
     }
 
+    /// Whether the reply to each statement in a session says where names lead in it then ([`News::Changed`]). A statement whose text
+    /// may change that runs alone, as one of [`Call::Move`] does.
+    fn tells_moves(&self) -> bool {
+        false
+    }
+
     /// Whether a client's token can be seen with each request, as [`HttpWarehouse::shown`] needs it.
     fn takes_clients_tokens(&self) -> bool {
         true
@@ -294,7 +300,7 @@ pub struct Progress {
     pub cancel: Option<Box<Outgoing>>,
     /// Where results lie that are fetched past the sidecar.
     pub out_of_band: Option<&'static str>,
-    /// Whether the warehouse said that it has not ended what it was asked to end.
+    /// Whether the warehouse said that it has not done what it was asked to: neither ended an execution, nor begun one.
     pub declined: bool,
     /// What became of the session.
     pub news: Option<News>,

@@ -193,6 +193,10 @@ impl HttpWarehouse for Snowflake {
         None
     }
 
+    fn tells_moves(&self) -> bool {
+        true
+    }
+
     fn takes_clients_tokens(&self) -> bool {
         false
     }
@@ -298,3 +302,6 @@ fn is_plain(id: &str) -> bool {
 fn application_name(headers: &HeaderMap) -> Option<String> {
     headers.get(USER_AGENT)?.to_str().ok()?.split_whitespace().next().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@ mod relay;
 mod replication;
 mod secrets;
 mod session_state;
+mod snowflake;
 mod split_points;
 mod startup;
 mod support;

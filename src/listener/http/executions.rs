@@ -289,6 +289,7 @@ impl Execution {
         let has_failed = matches!(progress.end, Some(End::Failed(_)));
         if state.is_done || progress.end.is_some() {
             match state.place.take() {
+                Some(place) if progress.declined => place.take_back(),
                 Some(place) if state.is_done || has_failed => place.leave(state.is_done),
                 // What a cancel has left undone nobody says.
                 place => drop(place),
@@ -304,6 +305,17 @@ impl Execution {
             let (reply_bytes, query_id, out_of_band) = (state.reply_bytes, state.id.clone(), state.out_of_band);
             permit.finish(Outcome { rows, reply_bytes, query_id, out_of_band, ..outcome(end) });
         }
+    }
+
+    /// Whether no other execution has a place in its session.
+    pub(super) fn is_alone(&self) -> bool {
+        self.state().place.as_ref().is_some_and(Place::is_alone)
+    }
+
+    /// Gives back its place in the session: nobody knows whether it was carried out.
+    pub(super) fn give_place(&self) {
+        let place = self.state().place.take();
+        drop(place);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

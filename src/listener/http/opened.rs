@@ -36,28 +36,69 @@ struct Room {
     running: usize,
     /// Whether one of them moves the session, alone.
     is_moving: bool,
+    /// Whether one may have moved it, and no reply has said where to.
+    is_unsettled: bool,
 }
 
 /// An execution's place in a session: while one moves it, no other has any, since nobody knows which the warehouse reads first.
 pub(super) struct Place {
     room: Arc<Mutex<Room>>,
     moves: bool,
-    /// Where it moves to, from when it is sent on.
-    to: Option<SessionState>,
+    /// Where it moves to, until that has been settled.
+    leads: Leads,
+    is_sent: bool,
+    /// Whether the session was unsettled when it was sent.
+    was_unsettled: bool,
+}
+
+/// Where names lead in a session once an execution has been carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// Where they led before.
+    Nowhere,
+    /// There.
+    To(SessionState),
+    /// Where its reply says.
+    Told {
+        /// Whether it leads nowhere if it fails.
+        is_atomic: bool,
+    },
 }
 
 impl Place {
     /// The execution is sent on: whether the session has moved then, only its outcome tells.
-    pub(super) fn sent(mut self, to: Option<SessionState>) -> Self {
-        self.to = to;
+    pub(super) fn sent(mut self) -> Self {
+        self.is_sent = true;
+        if matches!(self.leads, Leads::Told { .. }) {
+            self.was_unsettled = std::mem::replace(&mut lock(&self.room).is_unsettled, true);
+        }
         self
+    }
+
+    /// The execution was not begun.
+    pub(super) fn take_back(mut self) {
+        if let Leads::Told { .. } = std::mem::replace(&mut self.leads, Leads::Nowhere) {
+            lock(&self.room).is_unsettled = self.was_unsettled;
+        }
+    }
+
+    /// Whether no other execution has one.
+    pub(super) fn is_alone(&self) -> bool {
+        self.moves
+    }
+
+    /// Whether nobody knows where names lead in the session.
+    pub(super) fn is_unsettled(&self) -> bool {
+        lock(&self.room).is_unsettled
     }
 
     /// The execution has been carried out, or has failed and changed nothing.
     pub(super) fn leave(mut self, was_carried_out: bool) {
-        let to = self.to.take();
-        if let Some(to) = to.filter(|_| was_carried_out) {
-            lock(&self.room).state = to;
+        let mut room = lock(&self.room);
+        match std::mem::replace(&mut self.leads, Leads::Nowhere) {
+            Leads::To(to) if was_carried_out => room.state = to,
+            Leads::Told { is_atomic: true } if !was_carried_out => room.is_unsettled = self.was_unsettled,
+            Leads::Nowhere | Leads::To(_) | Leads::Told { .. } => {}
         }
     }
 }
@@ -68,7 +109,7 @@ impl Drop for Place {
         let mut room = lock(&self.room);
         room.running = room.running.saturating_sub(1);
         room.is_moving &= !self.moves;
-        if self.to.take().is_some() {
+        if self.is_sent && matches!(self.leads, Leads::To(_)) {
             room.state = SessionState { role: room.state.role.take(), ..SessionState::default() };
         }
     }
@@ -134,16 +175,17 @@ impl OpenSessions {
     ///
     /// # Errors
     /// `SessionUnknown`; `SessionBusy`: it is being moved, has been since, or is to be moved while something runs in it.
-    pub(super) fn enter(&self, id: &str, seen: &SessionState, moves: bool) -> Result<Place, Reason> {
+    pub(super) fn enter(&self, id: &str, seen: &SessionState, leads: Leads) -> Result<Place, Reason> {
         let known = self.lock();
         let found = known.get(id).ok_or(Reason::SessionUnknown)?;
         let mut room = lock(&found.room);
+        let moves = leads != Leads::Nowhere;
         if room.is_moving || (moves && room.running > 0) || room.state != *seen {
             return Err(Reason::SessionBusy);
         }
         room.running += 1;
         room.is_moving = moves;
-        Ok(Place { room: Arc::clone(&found.room), moves, to: None })
+        Ok(Place { room: Arc::clone(&found.room), moves, leads, is_sent: false, was_unsettled: false })
     }
 
     /// Notes what a reply says of a session: of the one that the request was part of, or of a new one.
@@ -162,7 +204,9 @@ impl OpenSessions {
             }
             (News::Changed(state), Some(id)) => {
                 if let Some(found) = known.get_mut(id) {
-                    lock(&found.room).state = state;
+                    let mut room = lock(&found.room);
+                    room.state = state;
+                    room.is_unsettled = false;
                 }
             }
             (News::Renewed(secrets), Some(id)) => {

@@ -20,7 +20,7 @@ use super::session::Session;
 use crate::audit::Outcome;
 use crate::fault::{Fault, Reason};
 use crate::gate::Permit;
-use crate::warehouse::http::{End, Progress, Reader, Reading};
+use crate::warehouse::http::{End, News, Progress, Reader, Reading};
 
 /// What a reply answers.
 pub(super) enum Began {
@@ -123,7 +123,9 @@ impl Settlement {
     fn settle(&mut self) {
         let Some(mut awaited) = self.awaited.take() else { return };
         let mut progress = awaited.reader.progress();
-        if let Some(news) = progress.news.take() {
+        // Of a statement beside which others ran, a later reply may tell of what is no longer so.
+        let is_late = matches!(&awaited.began, Began::Followed { execution, .. } if !execution.is_alone());
+        if let Some(news) = progress.news.take().filter(|news| !is_late || !matches!(news, News::Changed(_))) {
             self.memory.opened.note(awaited.opened.as_deref(), &awaited.owner, news);
         }
         self.conclude(awaited.began, progress);
@@ -136,6 +138,9 @@ impl Settlement {
         match awaited.began {
             began @ (Began::Statement { .. } | Began::Request { .. }) => {
                 let said = awaited.reader.progress();
+                if let Began::Statement { execution, .. } = &began {
+                    execution.give_place();
+                }
                 let end = said.end.filter(|end| matches!(end, End::Failed(Some(_)))).unwrap_or_else(closed);
                 let end = Some(end);
                 self.conclude(began, Progress { end, news: None, ..said });
@@ -151,6 +156,10 @@ impl Settlement {
         match began {
             Began::Statement { execution, session } => {
                 session.tally.relayed(bytes);
+                if progress.end.is_none() && error.is_some() {
+                    // It may have been carried out all the same.
+                    execution.give_place();
+                }
                 progress.end = progress.end.or(error);
                 executions.proceed(&execution, &mut progress, bytes);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::moves::Moves;
 use crate::sql::cache::Cache;
 use crate::sql::{self, Analysis, Dialect, Effect, OpaqueClass, Session};
 use crate::warehouse::http::{Statement, Text};
@@ -41,6 +42,11 @@ pub(super) fn read(statement: &Statement<'_>, cache: &Cache, dialect: Dialect, l
             let analysis = cache.analyze(dialect, text, &limits);
             effects.extend(analysis.statements.iter().flat_map(|statement| statement.effects.iter().cloned()));
         }
+    }
+    // Names behind it would be looked for elsewhere than they are judged.
+    if analysis.statements.len() > 1 && Moves::of(&effects, 1) != Moves::Never {
+        let detail = "several statements of which one may move the session".to_owned();
+        effects.push(Effect::Opaque { class: OpaqueClass::Script, detail });
     }
     Read { analysis, effects }
 }

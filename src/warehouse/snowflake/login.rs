@@ -85,8 +85,8 @@ pub(super) fn login<'a>(request: &Whole<'_>) -> Result<Call<'a>, &'static str> {
         effects,
         application_name: application_name(request.head.headers),
         client_user: String::new(),
-        names: Vec::new(),
         invocation: None,
+        names: Vec::new(),
     })))
 }
 

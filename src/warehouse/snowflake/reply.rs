@@ -100,6 +100,8 @@ impl Reader for Queried {
             out_of_band: out_of_band(chunks, stage),
             names: parts_of(parts),
             news: if is_success { moved(&self.state, [database, schema, role]) } else { None },
+            // A session that has to be renewed runs nothing.
+            declined: !is_success && code.is_some_and(|code| code.starts_with(OF_SESSION)),
             end,
             ..Progress::default()
         }
@@ -132,18 +134,18 @@ fn parts_of(ids: &Found) -> Vec<String> {
     said(ids).map(|ids| ids.split(',').filter(|id| super::is_plain(id)).map(str::to_owned).collect()).unwrap_or_default()
 }
 
-/// Where the session is now, if that is somewhere else than before.
+/// Where the session is now, if the reply says so.
 fn moved(before: &SessionState, [database, schema, role]: [&Found; 3]) -> Option<News> {
     let [database, schema, role] = [database, schema, role].map(|name| match name {
         Found::Absent => None,
         name => Some(said(name).map(str::to_owned)),
     });
-    let now = SessionState {
+    database.as_ref()?;
+    Some(News::Changed(SessionState {
         database: database.map_or_else(|| before.database.clone(), Option::unwrap_or_default),
         schema: schema.unwrap_or_else(|| before.schema.clone()),
         role: role.unwrap_or_else(|| before.role.clone()),
-    };
-    (now != *before).then_some(News::Changed(now))
+    }))
 }
 
 const SUBMITTED: &[Field] = &[

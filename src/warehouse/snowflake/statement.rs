@@ -60,8 +60,8 @@ pub(super) fn query<'a>(request: &Whole<'_>, state: &SessionState) -> Result<Cal
         effects,
         application_name: application_name(request.head.headers),
         client_user: String::new(),
-        names: vec![name.clone()],
         invocation: None,
+        names: vec![name.clone()],
     })))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn submit<'a>(request: &Whole<'_>) -> Result<Call<'a>, &'static str> 
         effects,
         application_name: application_name(request.head.headers),
         client_user: String::new(),
-        names: options.get("requestId").filter(|id| is_plain(id)).cloned().into_iter().collect(),
         invocation: None,
+        names: options.get("requestId").filter(|id| is_plain(id)).cloned().into_iter().collect(),
     })))
 }
