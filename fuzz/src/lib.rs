@@ -4,6 +4,7 @@
 //! making; `tests/it/fuzz_corpus.rs` takes this file in as a module and calls it with the corpus, without cargo-fuzz.
 
 mod http;
+mod http_snowflake;
 mod log;
 mod server;
 mod session;
@@ -15,7 +16,7 @@ mod witness;
 type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("startup", startup),
     ("frontend", frontend),
     ("backend", backend),
@@ -29,6 +30,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("http_athena", http_athena),
     ("http_databricks", http_databricks),
     ("http_spark", http_spark),
+    ("http_snowflake", http_snowflake),
 ];
 
 /// The first bytes of a connection: requests for encryption, cancel requests, startup messages.
@@ -94,4 +96,9 @@ pub fn http_databricks(input: &[u8]) {
 /// Calls of Spark's Thrift service, and the replies to them.
 pub fn http_spark(input: &[u8]) {
     http::thrift("spark", input);
+}
+
+/// Requests to Snowflake, and replies.
+pub fn http_snowflake(input: &[u8]) {
+    http_snowflake::request(input);
 }
