@@ -210,10 +210,12 @@ impl HttpWarehouse for Snowflake {
 
     /// Drivers try again without limit after most other statuses than 200.
     fn refusal(&self, told: &Told<'_>) -> Refusal {
-        let code = match told.reason {
-            Reason::SessionUnknown | Reason::SessionAge => SESSION_GONE,
-            _ if told.is_denial => ACCESS_DENIED,
-            _ => INTERNAL,
+        let code = if matches!(told.reason, Reason::SessionUnknown | Reason::SessionAge) {
+            SESSION_GONE
+        } else if told.is_denial {
+            ACCESS_DENIED
+        } else {
+            INTERNAL
         };
         if told.head.path.starts_with("/api/") {
             return Refusal::json(422, &json!({ "code": code, "message": told.message, "sqlState": told.sqlstate, "statementHandle": "" }));

@@ -138,7 +138,7 @@ fn parts_of(ids: &Found) -> Vec<String> {
 fn moved(before: &SessionState, [database, schema, role]: [&Found; 3]) -> Option<News> {
     let [database, schema, role] = [database, schema, role].map(|name| match name {
         Found::Absent => None,
-        name => Some(said(name).map(str::to_owned)),
+        Found::Value(_) | Found::Elements(_) | Found::Other => Some(said(name).map(str::to_owned)),
     });
     database.as_ref()?;
     Some(News::Changed(SessionState {

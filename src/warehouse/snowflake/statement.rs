@@ -110,7 +110,7 @@ pub(super) fn submit<'a>(request: &Whole<'_>) -> Result<Call<'a>, &'static str> 
     let database = asked.database.ok_or("a statement of the SQL API must say its database")?;
     let parameters = asked.parameters.unwrap_or_default();
     let count = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("multi_statement_count"));
-    if count.is_some_and(|(_, count)| *count != Value::from("1") && *count != Value::from(1)) {
+    if count.is_some_and(|(_, count)| count.as_str() != Some("1") && count.as_u64() != Some(1)) {
         return Err("several statements in one request are taken in a session alone");
     }
     let mut effects: Vec<_> = asked.role.map(parameters::role).into_iter().collect();
