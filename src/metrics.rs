@@ -72,6 +72,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Only if two metrics have one name, which is a bug.
+    #[expect(clippy::too_many_lines, reason = "a table, one metric to a row")]
     pub fn new() -> Result<Self, prometheus::Error> {
         let make = Make(Registry::new_custom(Some("tollhouse".into()), None)?);
         let build = make.gauges("build_info", "Always 1; the version is a label.", &["version"])?;
