@@ -264,7 +264,8 @@ fn is_own(header: &str) -> bool {
 }
 
 /// The region of Athena's host, `athena.REGION.amazonaws.com` and its kin; of another host, as a private endpoint may have one,
-/// the region that the client signs for. A signature for a wrong one is of no use to anybody: it goes to this host alone.
+/// the region that the client signs for. A signature for a wrong one is of no use to anybody: it goes to this host alone. There, what
+/// still runs when the program ends cannot be stopped, since no client asks for that.
 fn region(authority: &str, headers: &HeaderMap) -> Option<String> {
     let host = authority.split(':').next().unwrap_or_default();
     let mut labels = host.split('.').skip_while(|label| !matches!(*label, "athena" | "athena-fips"));

@@ -42,7 +42,7 @@ async fn a_statement_passes_with_the_login_in_it_and_its_rows_come_as_they_are()
     }
     let execution = proxy.stop().await.execution("select a from t");
     assert_eq!((execution.status.as_str(), execution.rows, execution.query_id.as_deref()), ("completed", Some(2), Some("q1")));
-    assert_eq!(execution.tables, ["analytics.t"]);
+    assert_eq!(execution.tables, [".analytics.t"]);
 }
 
 #[tokio::test]

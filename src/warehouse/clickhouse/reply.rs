@@ -95,9 +95,10 @@ impl Reader for StreamReader {
             None => self.error(),
         };
         let end = match (self.is_success, error) {
-            (_, Some(error)) => End::Failed(error),
-            (true, None) => End::Completed,
-            (false, None) => End::Failed(None),
+            (_, Some(error)) => Some(End::Failed(error)),
+            (true, None) => Some(End::Completed),
+            // The status says all there is to know.
+            (false, None) => None,
         };
         let count = |rows: Option<&String>| rows.and_then(|rows| rows.parse::<u64>().ok());
         let summary = self.summary.as_ref();
@@ -107,7 +108,7 @@ impl Reader for StreamReader {
             rows: result.unwrap_or(0),
             are_rows_uncounted: result.is_none(),
             changed: count(summary.and_then(|summary| summary.written_rows.as_ref())).filter(|rows| *rows > 0),
-            end: Some(end),
+            end,
             ..Progress::default()
         }
     }
@@ -179,7 +180,7 @@ mod tests {
             assert_eq!(read(200, &[], OLD, &[cut], false).end, failed("153"), "cut at {cut}");
             assert_eq!(read(500, &[], OLD, &[cut], false).end, failed("153"), "cut at {cut}");
         }
-        assert_eq!(read(500, &[], b"<html>", &[], false).end, Some(End::Failed(None)));
+        assert_eq!(read(500, &[], b"<html>", &[], false).end, None);
     }
 
     #[test]

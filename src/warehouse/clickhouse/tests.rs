@@ -46,7 +46,7 @@ fn posted(target: &str, headers: &HeaderMap, body: &str) -> Result<(String, Opti
     };
     asked(&Method::POST, target, headers, body.as_bytes(), |call| match call {
         Call::Run(statement) => parts(&statement),
-        other => panic!("{target}: {other:?}"),
+        other @ (Call::Move { .. } | Call::Follow(_) | Call::Service | Call::Answer(_) | Call::Other) => panic!("{target}: {other:?}"),
     })
 }
 

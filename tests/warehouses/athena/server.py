@@ -37,7 +37,7 @@ def watch(seen):
     def started(self):
         sql = self._get_param("QueryString")
         key = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))[1]
-        role = next((role.arn for role in sts_backends[ACCOUNT]["aws"].assumed_roles if role.access_key_id == key), None)
+        role = next((role.role_arn for role in sts_backends[ACCOUNT]["aws"].assumed_roles if role.access_key_id == key), None)
         answer = start(self)
         seen.write(json.dumps({"sql": sql, "role": role, "query_id": json.loads(answer)["QueryExecutionId"]}) + "\n")
         seen.flush()
