@@ -144,7 +144,7 @@ impl Exchange {
                 statement.names,
                 effects(&statement).join(", ")
             ),
-            other => format!("{other:?}"),
+            other @ (Call::Move { .. } | Call::Follow(_) | Call::Service | Call::Answer(_) | Call::Other) => format!("{other:?}"),
         };
         let mut head = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(&self.content_type).unwrap())]);
         if !self.location.is_empty() {
