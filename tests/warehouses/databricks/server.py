@@ -112,6 +112,7 @@ class Door(http.server.BaseHTTPRequestHandler):
         try:
             spark = Spark(principal(self.headers.get("Authorization")))
         except Exception as error:
+            print(f"refused: {error!r}", flush=True)
             return self.answer(401, "application/json", json.dumps({"error_code": "UNAUTHENTICATED", "message": str(error)}).encode())
         if self.path.startswith("/api/2.0/sql/"):
             status, reply = self.statements(spark, json.loads(body) if body else {})
