@@ -41,7 +41,7 @@ class Spark(TCLIService.Iface):
     def __init__(self, user):
         import base64
 
-        transport = THttpClient.THttpClient(f"https://localhost:{SPARK_PORT}/sql/protocolv1/o/0/demo", cafile=f"{DEV}/ca.crt")
+        transport = THttpClient.THttpClient(f"https://localhost:{SPARK_PORT}/sql/protocolv1/o/0/demo", ssl_context=TRUST)
         transport.setCustomHeaders({"Authorization": "Basic " + base64.b64encode(f"{user}:x".encode()).decode()})
         self.client = TCLIService.Client(TBinaryProtocol(transport))
 
