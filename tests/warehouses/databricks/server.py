@@ -21,6 +21,9 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 PORT, SPARK_PORT, DEV, JWKS_URL, SEEN = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
 TRUST = ssl.create_default_context(cafile=f"{DEV}/ca.crt")
+# The connector has no result without a column.
+TEXT = ttypes.TTypeDesc(types=[ttypes.TTypeEntry(primitiveEntry=ttypes.TPrimitiveTypeEntry(type=ttypes.TTypeId.STRING_TYPE))])
+NO_ROWS = ttypes.TTableSchema(columns=[ttypes.TColumnDesc(columnName="result", typeDesc=TEXT, position=1)])
 SESSIONS, STATEMENTS, LOCK = {}, {}, threading.Lock()
 
 
@@ -41,7 +44,7 @@ class Spark(TCLIService.Iface):
     def __init__(self, user):
         import base64
 
-        transport = THttpClient.THttpClient(f"https://localhost:{SPARK_PORT}/sql/protocolv1/o/0/demo", cafile=f"{DEV}/ca.crt")
+        transport = THttpClient.THttpClient(f"https://localhost:{SPARK_PORT}/sql/protocolv1/o/0/demo", ssl_context=TRUST)
         transport.setCustomHeaders({"Authorization": "Basic " + base64.b64encode(f"{user}:x".encode()).decode()})
         self.client = TCLIService.Client(TBinaryProtocol(transport))
 
@@ -74,14 +77,17 @@ class Spark(TCLIService.Iface):
 
     def GetResultSetMetadata(self, req):
         reply = self.client.GetResultSetMetadata(req)
+        if not reply.schema or not reply.schema.columns:
+            reply.schema = NO_ROWS
         reply.resultFormat, reply.lz4Compressed = ttypes.TSparkRowSetType.COLUMN_BASED_SET, False
         return reply
 
     def FetchResults(self, req):
         wanted = ttypes.TFetchResultsReq(operationHandle=req.operationHandle, orientation=req.orientation, maxRows=req.maxRows)
         reply = self.client.FetchResults(wanted)
-        column = (reply.results.columns or [None])[0]
-        values = next((value.values for value in vars(column).values() if value is not None), []) if column else []
+        nothing = ttypes.TColumn(stringVal=ttypes.TStringColumn(values=[], nulls=b""))
+        reply.results.columns = reply.results.columns or [nothing]
+        values = next(value.values for value in vars(reply.results.columns[0]).values() if value is not None)
         # Spark never says that there is more, and its clients ask until nothing comes.
         reply.hasMoreRows = bool(values)
         reply.resultSetMetadata = self.GetResultSetMetadata(ttypes.TGetResultSetMetadataReq(operationHandle=req.operationHandle))
@@ -94,7 +100,7 @@ class Spark(TCLIService.Iface):
         if reply.status.statusCode != 0:
             return [], [], reply.status.errorMessage
         schema = self.client.GetResultSetMetadata(ttypes.TGetResultSetMetadataReq(operationHandle=reply.operationHandle)).schema
-        columns, rows = [column.columnName for column in schema.columns], []
+        columns, rows = [column.columnName for column in (schema and schema.columns) or []], []
         while True:
             wanted = ttypes.TFetchResultsReq(operationHandle=reply.operationHandle, orientation=0, maxRows=1000)
             fetched = self.client.FetchResults(wanted).results.columns or []
@@ -112,6 +118,7 @@ class Door(http.server.BaseHTTPRequestHandler):
         try:
             spark = Spark(principal(self.headers.get("Authorization")))
         except Exception as error:
+            print(f"refused: {error!r}", flush=True)
             return self.answer(401, "application/json", json.dumps({"error_code": "UNAUTHENTICATED", "message": str(error)}).encode())
         if self.path.startswith("/api/2.0/sql/"):
             status, reply = self.statements(spark, json.loads(body) if body else {})

@@ -26,7 +26,7 @@ def connect(use_sea=False, **more):
 def fetch(text, connection):
     with connection.cursor() as cursor:
         cursor.execute(text)
-        return [tuple(row) for row in cursor.fetchall()]
+        return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
 
 def refused(text, connection, *words):

@@ -41,7 +41,8 @@ def main(path, log):
     known = {e["digest"] for e in executions if e["status"] != "denied"}
     with open(log, encoding="utf-8", errors="replace") as file:
         ran = re.findall(r"Submitting query '(.*?)' with [0-9a-f-]{36}", file.read(), re.S)
-    unseen = [sql for sql in ran if digest(sql) not in known and '"target_name": "spark_direct"' not in sql]
+    is_direct = re.compile(r'"target_name": "spark_direct"|\binsert into direct\.').search
+    unseen = [sql for sql in ran if digest(sql) not in known and not is_direct(sql)]
     assert len(ran) > 100 and not unseen, unseen[:3]
     print(f"ok every statement that Spark ran but for those of the direct run is recorded: {len(ran)}")
 
