@@ -39,7 +39,7 @@ fn read(warehouse: &dyn HttpWarehouse, request: &Whole<'_>, reply: &[u8], cut: u
             assert!(!statement.text.as_bytes().is_empty() || statement.effects.iter().len() > 0, "nothing is run unseen");
             false
         }
-        Call::Follow(_) | Call::Service | Call::Move { .. } | Call::Answer(_) => false,
+        Call::Follow(_) | Call::Service | Call::Answer(_) => false,
         Call::Other => true,
     };
     Some((needs_rule, passed(asked.reader.as_mut(), reply, cut)))
