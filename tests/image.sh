@@ -17,18 +17,17 @@ build() {
 
 field() { "$docker" inspect --format "$1" tollhouse:built; }
 
-files() { tar --list --verbose --numeric-owner --full-time --utc --file "$scratch/image.tar"; }
-
 # Not root, no shell, nothing but the program, its list and what the base has.
 contents() {
     [[ $(field '{{.Config.User}}') == 65532:65532 ]]
     [[ $(field '{{index .Config.Labels "org.opencontainers.image.title"}}') == Tollhouse ]]
     "$docker" export "$("$docker" create tollhouse:built)" >"$scratch/image.tar"
-    files | grep -E ' usr/bin/tollhouse$| usr/share/tollhouse/sbom.cdx.json$| var/lib/tollhouse/$'
-    ! files | grep -E '/(sh|bash|dash|apt|dpkg)$' || fail "there is a shell or a package manager in it"
-    files | grep -q '65532/65532 .* var/lib/tollhouse/$' || fail "the state is not the user's"
-    files | grep -q " $(date --utc --date="@$epoch" '+%Y-%m-%d %H:%M:%S') usr/bin/tollhouse$" || fail "the program has another time than its sources"
-    files | grep -q ' etc/ssl/certs/ca-certificates.crt$' || fail "there are no certificate authorities in it"
+    tar --list --verbose --numeric-owner --full-time --utc --file "$scratch/image.tar" >"$scratch/files"
+    grep -E ' usr/bin/tollhouse$| usr/share/tollhouse/sbom.cdx.json$| var/lib/tollhouse/$' "$scratch/files"
+    ! grep -E '/(sh|bash|dash|apt|dpkg)$' "$scratch/files" || fail "there is a shell or a package manager in it"
+    grep -q '65532/65532 .* var/lib/tollhouse/$' "$scratch/files" || fail "the state is not the user's"
+    grep -q " $(date --utc --date="@$epoch" '+%Y-%m-%d %H:%M:%S') usr/bin/tollhouse$" "$scratch/files" || fail "the program has another time than its sources"
+    grep -q ' etc/ssl/certs/ca-certificates.crt$' "$scratch/files" || fail "there are no certificate authorities in it"
 }
 
 runs() {
