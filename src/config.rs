@@ -234,7 +234,9 @@ mod tests {
 
     #[test]
     fn the_examples_are_valid() {
-        let env = |name: &str| name.starts_with("TOLLHOUSE_").then(|| "https://localhost:1".to_owned()).filter(|_| !name.ends_with("PORT"));
+        // Parts of socket addresses keep their defaults.
+        let given = |name: &str| name.starts_with("TOLLHOUSE_") && !name.ends_with("PORT") && name != "TOLLHOUSE_ADMIN_HOST";
+        let env = |name: &str| given(name).then(|| "https://localhost:1".to_owned());
         for (name, text) in [
             ("tollhouse.yaml", include_str!("../config/tollhouse.yaml")),
             ("minimal.yaml", include_str!("../config/minimal.yaml")),
