@@ -17,6 +17,7 @@ mod explain;
 mod policy;
 mod run;
 mod schema;
+mod webhook;
 
 /// An identity-aware proxy sidecar for data-warehouse connections.
 ///
@@ -39,6 +40,7 @@ enum Command {
     Explain(explain::Command),
     Policy(policy::Command),
     Audit(audit::Command),
+    Webhook(webhook::Command),
     Schema(schema::Command),
 }
 
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Webhook(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
     done.unwrap_or_else(|error| {

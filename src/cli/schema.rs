@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::config;
 use crate::policy::{self, crd};
+use crate::webhook;
 
 /// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
 #[derive(Args)]
@@ -24,8 +25,10 @@ enum Document {
     Config,
     /// WarehousePolicy and ClusterWarehousePolicy.
     Policy,
-    /// Both as CustomResourceDefinitions, for `kubectl apply -f -`.
+    /// Both, and WarehouseBinding, as CustomResourceDefinitions, for `kubectl apply -f -`.
     Crd,
+    /// The configuration of `tollhouse webhook`.
+    Webhook,
 }
 
 impl Command {
@@ -33,6 +36,7 @@ impl Command {
         let schema = match self.of {
             Document::Config => config::schema(),
             Document::Policy => policy::schema(),
+            Document::Webhook => webhook::schema(),
             Document::Crd => {
                 let items: Vec<_> = crd::definitions().into_iter().map(|(_, definition)| definition).collect();
                 json!({ "apiVersion": "v1", "kind": "List", "items": items })
