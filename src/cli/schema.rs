@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::config;
 use crate::policy::{self, crd};
-use crate::webhook;
+use crate::webhook::{self, binding};
 
 /// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
 #[derive(Args)]
@@ -38,7 +38,8 @@ impl Command {
             Document::Policy => policy::schema(),
             Document::Webhook => webhook::schema(),
             Document::Crd => {
-                let items: Vec<_> = crd::definitions().into_iter().map(|(_, definition)| definition).collect();
+                let items: Vec<_> =
+                    [crd::definitions(), vec![binding::definition()]].concat().into_iter().map(|(_, definition)| definition).collect();
                 json!({ "apiVersion": "v1", "kind": "List", "items": items })
             }
         };

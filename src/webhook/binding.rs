@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::document::nearest;
+use crate::document::{nearest, schema};
+use crate::policy::crd::{Kind, Scope};
 use crate::warehouse;
 
 /// The group and version of the kind.
@@ -15,6 +16,43 @@ pub const API_VERSION: &str = "tollhouse.dev/v1alpha1";
 pub const KIND: &str = "WarehouseBinding";
 /// The port of the first target on loopback, where a binding names none; each further target gets the next.
 const FIRST_PORT: u16 = 15432;
+
+/// What must hold between the keys of a binding.
+const RULES: &[(&str, &str, &str)] = &[
+    (
+        "BindingSpec",
+        "self.identities.size() == 1 || self.targets.all(target, has(target.identity))",
+        "where there are several identities, each target says which",
+    ),
+    (
+        "BindingSpec",
+        "!has(self.files) || self.files.all(name, name.matches('^[-._a-zA-Z0-9]+$') && !(name in ['tollhouse.yaml', 'policy.yaml', 'policy']))",
+        "expected names of files, other than tollhouse.yaml, policy.yaml and policy",
+    ),
+    ("BindingAudit", "!(has(self.claim) && has(self.size))", "a claim has a size of its own"),
+];
+
+/// The CustomResourceDefinition, by the name of its file.
+pub fn definition() -> (String, Value) {
+    let kind = Kind {
+        name: KIND,
+        plural: "warehousebindings",
+        short: "whb",
+        scope: Scope::Namespaced,
+        description: "Which warehouses the pods of a service account get, as whom, and by which exchange.",
+        spec: "BindingSpec",
+        column: ("Accounts", ".spec.serviceAccounts"),
+        rules: RULES,
+    };
+    kind.definition(&schema::<Whole>())
+}
+
+/// What the schema is made of.
+#[derive(JsonSchema)]
+struct Whole {
+    #[expect(dead_code, reason = "only its type counts")]
+    spec: Spec,
+}
 
 /// A WarehouseBinding object.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,6 +109,7 @@ pub struct Spec {
     /// Files that lie beside the sidecar's configuration in /etc/tollhouse, such as a warehouse's certificate authority. Never a secret:
     /// they are kept in a ConfigMap.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 16))]
     pub files: BTreeMap<String, String>,
     /// Where the audit log lies.
     #[serde(default)]
@@ -228,7 +267,15 @@ pub fn select<'b>(bindings: &'b [WarehouseBinding], named: Option<&str>, service
 mod tests {
     use serde_json::json;
 
-    use super::{Selected, WarehouseBinding, file_name, select};
+    use super::{Selected, WarehouseBinding, definition, file_name, select};
+    use crate::golden::expect_file;
+
+    #[test]
+    fn the_published_definition_is_current() {
+        let (file, definition) = definition();
+        let text = serde_saphyr::to_string(&definition).unwrap();
+        expect_file(&format!("deploy/kubernetes/crd/{file}"), &format!("# Generated from src/webhook/binding.rs (`make schema`).\n{text}"));
+    }
 
     fn binding(name: &str, accounts: &[&str]) -> WarehouseBinding {
         WarehouseBinding::parse(json!({
