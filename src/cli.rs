@@ -11,6 +11,7 @@ use crate::tls;
 
 mod audit;
 mod check;
+mod controller;
 mod dev;
 mod doctor;
 mod explain;
@@ -41,6 +42,7 @@ enum Command {
     Policy(policy::Command),
     Audit(audit::Command),
     Webhook(webhook::Command),
+    Controller(controller::Command),
     Schema(schema::Command),
 }
 
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Webhook(command) => command.run(),
+        Command::Controller(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
     done.unwrap_or_else(|error| {

@@ -52,7 +52,8 @@ pub mod webhook;
 // Layer 9: what the operator wrote.
 pub mod config;
 
-// Layer 10: the running program.
+// Layer 10: the running programs.
+pub mod controller;
 pub mod serve;
 
 // Layer 11: the command line.

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["gate"],
     &["admin", "dev", "listener", "webhook"],
     &["config"],
-    &["serve"],
+    &["controller", "serve"],
     &["cli"],
     &["main"],
 ];

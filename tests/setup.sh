@@ -6,6 +6,7 @@
 #        tests/setup.sh warehouses also what `make test-warehouses` needs, but for the warehouses themselves
 #        tests/setup.sh WAREHOUSE  also what its bed of tests/warehouses.sh needs: athena, bigquery, clickhouse, databricks, snowflake, spark
 #        tests/setup.sh fuzz       also what `make fuzz` needs
+#        tests/setup.sh kubernetes   also what `make test-kubernetes` needs: builds Kubernetes' own programs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,6 +34,8 @@ needs=(
 
 # libFuzzer is in C++.
 if [[ ${1-} == fuzz ]]; then needs+=("g++ command:g++"); fi
+# What a kube-apiserver keeps its objects in.
+if [[ ${1-} == kubernetes ]]; then needs+=("etcd-server command:etcd"); fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -145,6 +148,11 @@ install_spire() {
     nice -n 15 go build -C tests/identity/spire -trimpath -ldflags='-s -w' -o "$PWD/.cache/spire/" \
         github.com/spiffe/spire/cmd/spire-agent github.com/spiffe/spire/cmd/spire-server
 }
+# The same is true of Kubernetes: half an hour.
+install_kubernetes() {
+    nice -n 15 go build -C tests/kubernetes -trimpath -ldflags='-s -w' -o "$PWD/.cache/kubernetes/" \
+        k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
+}
 install_vault() { nice -n 15 go build -C tests/identity/vault -trimpath -ldflags='-s -w' -o "$PWD/.cache/vault/server" .; }
 
 # expect COMMAND...: of the toolchains that no Debian release brings in the version that is needed, or that are too large to
@@ -174,6 +182,10 @@ case ${1-} in
     warehouses) once warehouses tests/warehouses/requirements.txt ;;
     athena | bigquery | clickhouse | databricks | snowflake | spark) once "$1" "tests/warehouses/$1/requirements.txt" ;;
     fuzz) once fuzz ;;
+    kubernetes)
+        expect go
+        once kubernetes tests/kubernetes/go.{mod,sum}
+        ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
         once identity tests/identity/requirements.txt

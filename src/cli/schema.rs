@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 
 use serde_json::json;
 
-use crate::config;
 use crate::policy::{self, crd};
 use crate::webhook::{self, binding};
+use crate::{config, controller};
 
 /// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
 #[derive(Args)]
@@ -29,6 +29,8 @@ enum Document {
     Crd,
     /// The configuration of `tollhouse webhook`.
     Webhook,
+    /// The configuration of `tollhouse controller`.
+    Controller,
 }
 
 impl Command {
@@ -37,6 +39,7 @@ impl Command {
             Document::Config => config::schema(),
             Document::Policy => policy::schema(),
             Document::Webhook => webhook::schema(),
+            Document::Controller => controller::schema(),
             Document::Crd => {
                 let items: Vec<_> =
                     [crd::definitions(), vec![binding::definition()]].concat().into_iter().map(|(_, definition)| definition).collect();

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::Settings;
 use super::binding::WarehouseBinding;
 use super::patch::{Injection, inject};
 use super::sidecar::{self, Guard, Placement};
 use super::validate::validate;
-use crate::document::parts;
+use crate::document::{self, parts};
 use crate::golden::expect_file;
 
 fn read(path: &str) -> Vec<Value> {
@@ -220,4 +221,20 @@ fn a_variable_that_is_empty_or_named_as_harmless_passes() {
     assert_eq!(reasons(&pod, &settings()), ["password"]);
     pod["metadata"]["annotations"] = json!({ "tollhouse.dev/allow-variables": "OTHER, DBT_SLACK_TOKEN" });
     assert_eq!(reasons(&pod, &settings()), Vec::<&str>::new());
+}
+
+#[test]
+fn the_published_schema_is_current() {
+    expect_file("config/schema/webhook.json", &format!("{:#}\n", super::schema()));
+}
+
+#[test]
+fn the_annotated_example_shows_the_defaults() {
+    let read = |text: &str| serde_json::to_value(document::read::<Settings>("w.yaml", text, &|_| None).unwrap()).unwrap();
+    let all = read(include_str!("../../config/webhook.yaml"));
+    let least = read("certificate: { directory: d, own: { names: [a] } }");
+    for (key, value) in least.as_object().unwrap().iter().filter(|(key, _)| *key != "certificate") {
+        assert_eq!(&all[key], value, "{key}");
+    }
+    assert_eq!(all["certificate"]["own"]["lifetime"], least["certificate"]["own"]["lifetime"]);
 }
