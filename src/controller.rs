@@ -133,7 +133,11 @@ impl Controller {
         }));
         let mut stop = std::pin::pin!(stop);
         loop {
-            if let Err(error) = self.look().await {
+            let looked = tokio::select! {
+                () = &mut stop => break,
+                looked = self.look() => looked,
+            };
+            if let Err(error) = looked {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the cluster's policies could not be looked at; what is there stays"

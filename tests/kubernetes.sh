@@ -57,6 +57,7 @@ start_cluster() {
         --token-auth-file="$pki/tokens.csv" --service-account-issuer="$issuer" --service-account-jwks-uri="$issuer/openid/v1/jwks" \
         --service-account-key-file="$pki/accounts.key" --service-account-signing-key-file="$pki/accounts.key" \
         --endpoint-reconciler-type=none
+    apiserver_pid=${others[-1]}
     PATIENCE=120 wait_for kube-apiserver "${others[-1]}" curl --silent --fail --cacert "$pki/ca.crt" --output /dev/null "$issuer/readyz"
     "$bin/kubectl" config --kubeconfig="$scratch/admin.kubeconfig" set-cluster here --server="$issuer" --certificate-authority="$pki/ca.crt" >/dev/null
     "$bin/kubectl" config --kubeconfig="$scratch/admin.kubeconfig" set-credentials admin --token="$(cat "$pki/admin.token")" >/dev/null
@@ -317,7 +318,18 @@ rotation() {
 }
 same_serial() { [[ $(webhook_port=$1 serial) == $(serial) ]]; }
 
+# An API server whose etcd is gone takes minutes to end.
+cluster_close() {
+    local status=$?
+    [[ -z $apiserver_pid ]] || kill -KILL "$apiserver_pid"
+    set +e
+    (exit "$status")
+    stage_close
+}
+
 stage_open
+trap cluster_close EXIT
+apiserver_pid=''
 start_dev
 start_warehouse
 # The warehouse takes a password from the sidecar: which credential is exchanged is not what this is about.
@@ -327,7 +339,6 @@ sed -i '1i hostssl all dbt_runner 127.0.0.1/32 scram-sha-256' "$scratch/warehous
     --command="alter role dbt_runner password '$(cat "$scratch/warehouse-password")'; select pg_reload_conf()" >/dev/null)
 make_certificates
 start_cluster
-"$bin/kube-apiserver" --version
 definitions
 start_controller_manager
 port=$(free_port)
