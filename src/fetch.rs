@@ -126,7 +126,8 @@ impl Call {
     fn new(method: Method, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Kubernetes gives its keys as the second and nothing else: 406 for those who do not take it.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
         Self { method, headers, body }
     }
 
