@@ -264,7 +264,7 @@ sidecar_serves() {
     [[ $(psql_through --tuples-only --no-align --command='select current_user') == dbt_runner ]] || fail "the client did not get in"
     refused 'no rule allows create on demo.public.t' psql_through --command='create table public.t (a int)'
     "$tollhouse" audit tail --directory "$at/audit" --format json --lines 100 >"$scratch/tail.json"
-    grep -q '"dbt-runner"' "$scratch/tail.json" || fail "the audit log does not name the service account: $(head -c 600 "$scratch/tail.json")"
+    grep -q 'system:serviceaccount:dbt:dbt-runner' "$scratch/tail.json" || fail "the audit log does not name the service account: $(head -c 600 "$scratch/tail.json")"
     stop_sidecar
     ok "sidecar: a token of TokenRequest was verified by the cluster's keys"
 }
