@@ -56,12 +56,8 @@ pub struct Metrics {
     pub audit_queries_in_flight: IntGauge,
     /// 1 while the audit log can promise durability.
     pub audit_writable: IntGauge,
-    /// Pods that the webhooks judged, by what became of them (`injected`, `validated`, `skipped`, `refused`, `failed`) and why.
-    pub injections_total: IntCounterVec,
-    /// Time of one admission, by webhook (`mutate`, `validate`).
-    pub admission_review_duration: HistogramVec,
-    /// Unix time at which a certificate of the webhook ends (`serving`, `authority`).
-    pub webhook_certificate_expiry: GaugeVec,
+    /// What the webhooks do.
+    pub webhook: Webhook,
     /// Unix time at which the program started.
     pub start_time: Gauge,
 }
@@ -140,22 +136,7 @@ impl Metrics {
             audit_bytes_total: make.counter("audit_bytes_total", "Bytes appended to the audit log.")?,
             audit_queries_in_flight: make.int_gauge("audit_queries_in_flight", "Queries admitted and not yet finished.")?,
             audit_writable: make.int_gauge("audit_writable", "1 while the audit log can promise durability.")?,
-            injections_total: make.counters(
-                "injections_total",
-                "Pods that the webhooks judged, by what became of them and why.",
-                &["outcome", "reason"],
-            )?,
-            admission_review_duration: make.histograms(
-                "admission_review_duration_seconds",
-                "Time of one admission review.",
-                &["webhook"],
-                FAST_SECONDS,
-            )?,
-            webhook_certificate_expiry: make.gauges(
-                "webhook_certificate_expiry_timestamp_seconds",
-                "Unix time at which a certificate of the webhook ends.",
-                &["certificate"],
-            )?,
+            webhook: Webhook::new(&make)?,
             start_time: make.gauge("start_time_seconds", "Unix time at which the program started.")?,
             registry: make.0,
         })
@@ -169,6 +150,39 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// What the admission webhooks do.
+pub struct Webhook {
+    /// Pods that they judged, by what became of them (`injected`, `validated`, `skipped`, `refused`, `failed`) and why.
+    pub injections_total: IntCounterVec,
+    /// Time of one review, by webhook (`mutate`, `validate`).
+    pub review_duration: HistogramVec,
+    /// Unix time at which a certificate of theirs ends (`serving`, `authority`).
+    pub certificate_expiry: GaugeVec,
+}
+
+impl Webhook {
+    fn new(make: &Make) -> prometheus::Result<Self> {
+        Ok(Self {
+            injections_total: make.counters(
+                "injections_total",
+                "Pods that the webhooks judged, by what became of them and why.",
+                &["outcome", "reason"],
+            )?,
+            review_duration: make.histograms(
+                "admission_review_duration_seconds",
+                "Time of one admission review.",
+                &["webhook"],
+                FAST_SECONDS,
+            )?,
+            certificate_expiry: make.gauges(
+                "webhook_certificate_expiry_timestamp_seconds",
+                "Unix time at which a certificate of the webhook ends.",
+                &["certificate"],
+            )?,
+        })
     }
 }
 
@@ -253,9 +267,9 @@ mod tests {
             self.credential_expiry.with_label_values(&[""]);
             self.credential_issued.with_label_values(&[""]);
             self.audit_records_total.with_label_values(&[""]);
-            self.injections_total.with_label_values(&["", ""]);
-            self.admission_review_duration.with_label_values(&[""]);
-            self.webhook_certificate_expiry.with_label_values(&[""]);
+            self.webhook.injections_total.with_label_values(&["", ""]);
+            self.webhook.review_duration.with_label_values(&[""]);
+            self.webhook.certificate_expiry.with_label_values(&[""]);
         }
     }
 }

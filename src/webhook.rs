@@ -236,12 +236,12 @@ impl State {
         };
         let answered = match self.judge(webhook, &asked).await {
             Ok(verdict) => {
-                self.metrics.injections_total.with_label_values(&[verdict.outcome, verdict.reason]).inc();
+                self.metrics.webhook.injections_total.with_label_values(&[verdict.outcome, verdict.reason]).inc();
                 json(StatusCode::OK, &verdict.response.write(&asked.uid))
             }
             Err(error) => {
                 // No answer is an answer: the API server's failurePolicy says what becomes of the pod.
-                self.metrics.injections_total.with_label_values(&["failed", "api_server"]).inc();
+                self.metrics.webhook.injections_total.with_label_values(&["failed", "api_server"]).inc();
                 tracing::error!(namespace = asked.namespace, error = &error as &dyn std::error::Error, "bindings cannot be read");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "the WarehouseBindings cannot be read\n")
             }
@@ -250,7 +250,7 @@ impl State {
             Webhook::Mutate => "mutate",
             Webhook::Validate => "validate",
         };
-        self.metrics.admission_review_duration.with_label_values(&[name]).observe(began.elapsed().as_secs_f64());
+        self.metrics.webhook.review_duration.with_label_values(&[name]).observe(began.elapsed().as_secs_f64());
         answered
     }
 

@@ -230,7 +230,7 @@ impl Keeper {
 
     fn tell(&self, which: &str, pem: &str) {
         if let Some((_, end)) = validity(pem) {
-            self.metrics.webhook_certificate_expiry.with_label_values(&[which]).set(end.unix_timestamp() as f64);
+            self.metrics.webhook.certificate_expiry.with_label_values(&[which]).set(end.unix_timestamp() as f64);
         }
     }
 }
