@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-warehouses test-crd test-sarif test-deploy test-compose test-image fuzz bench bench-micro bench-count schema clean
+.PHONY: help setup demo test lint unit e2e test-drivers test-regress test-postgres18 test-identity test-warehouses test-crd test-kubernetes test-sarif test-deploy test-compose test-image fuzz bench bench-micro bench-count schema clean
 
 DEBUG := target/debug/tollhouse
 RELEASE := target/release/tollhouse
@@ -62,6 +62,10 @@ test-warehouses: setup ## HTTP warehouses, so far Trino: the real server, dbt an
 
 test-crd: ## The CustomResourceDefinitions against Kubernetes' own validation (needs Go)
 	tests/crd.sh
+
+test-kubernetes: setup ## Webhook, controller and tokens against a real kube-apiserver and kube-controller-manager (needs Go)
+	cargo build --locked
+	TOLLHOUSE_BINARY=$(DEBUG) tests/kubernetes.sh
 
 test-sarif: setup ## What lint writes as SARIF against the published schema (needs npm)
 	cargo build --locked

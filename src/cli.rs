@@ -11,12 +11,14 @@ use crate::tls;
 
 mod audit;
 mod check;
+mod controller;
 mod dev;
 mod doctor;
 mod explain;
 mod policy;
 mod run;
 mod schema;
+mod webhook;
 
 /// An identity-aware proxy sidecar for data-warehouse connections.
 ///
@@ -39,6 +41,8 @@ enum Command {
     Explain(explain::Command),
     Policy(policy::Command),
     Audit(audit::Command),
+    Webhook(webhook::Command),
+    Controller(controller::Command),
     Schema(schema::Command),
 }
 
@@ -64,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Webhook(command) => command.run(),
+        Command::Controller(command) => command.run(),
         Command::Schema(command) => command.run(),
     };
     done.unwrap_or_else(|error| {

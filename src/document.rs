@@ -58,6 +58,11 @@ impl Part {
         &self.file
     }
 
+    /// What it says, as it is written.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// The string under a key of the document itself.
     pub fn word(&self, key: &str) -> Option<&str> {
         self.value.get(key).and_then(Value::as_str)

@@ -116,10 +116,18 @@ impl Call {
         call
     }
 
+    /// Changes a document by a patch of that type.
+    pub fn patch(content_type: &'static str, body: Vec<u8>) -> Self {
+        let mut call = Self::new(Method::PATCH, body.into());
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        call
+    }
+
     fn new(method: Method, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Kubernetes gives its keys as the second and nothing else: 406 for those who do not take it.
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwk-set+json"));
         Self { method, headers, body }
     }
 

@@ -25,8 +25,9 @@ use crate::tls::stream::Stream;
 /// Connections at once; further ones wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 64;
 
-/// Requests at once over all connections; further ones are answered 503.
-const REQUESTS_MAX: usize = 32;
+/// Requests at once over all connections: one for each, so that a burst of admission reviews waits in the backlog. Further ones would be
+/// answered 503, which to an API server means that a pod must not be made.
+const REQUESTS_MAX: usize = CONNECTIONS_MAX;
 
 /// Longest request body; a longer one is answered 413.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -28,8 +28,9 @@ pub mod http_server;
 // Layer 3: signed calls to AWS, for who is calling and for what they get.
 pub mod aws;
 
-// Layer 4: who is calling.
+// Layer 4: who is calling, and the API server of a cluster.
 pub mod identity;
+pub mod kubernetes;
 
 // Layer 5: what they get, and what they may do.
 pub mod credential;
@@ -46,11 +47,13 @@ pub mod gate;
 pub mod admin;
 pub mod dev;
 pub mod listener;
+pub mod webhook;
 
 // Layer 9: what the operator wrote.
 pub mod config;
 
-// Layer 10: the running program.
+// Layer 10: the running programs.
+pub mod controller;
 pub mod serve;
 
 // Layer 11: the command line.

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub audit_filesystem_available: IntGauge,
     /// Bytes of the file system of the audit log.
     pub audit_filesystem_size: IntGauge,
+    /// What the webhooks do.
+    pub webhook: Webhook,
     /// Unix time at which the program started.
     pub start_time: Gauge,
 }
@@ -144,6 +146,7 @@ impl Metrics {
                 "Bytes that may still be written to the file system of the audit log, as of its last checkpoint or failure.",
             )?,
             audit_filesystem_size: make.int_gauge("audit_filesystem_size_bytes", "Bytes of the file system of the audit log.")?,
+            webhook: Webhook::new(&make)?,
             start_time: make.gauge("start_time_seconds", "Unix time at which the program started.")?,
             registry: make.0,
         })
@@ -157,6 +160,39 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// What the admission webhooks do.
+pub struct Webhook {
+    /// Pods that they judged, by what became of them (`injected`, `validated`, `skipped`, `refused`, `failed`) and why.
+    pub injections_total: IntCounterVec,
+    /// Time of one review, by webhook (`mutate`, `validate`).
+    pub review_duration: HistogramVec,
+    /// Unix time at which a certificate of theirs ends (`serving`, `authority`).
+    pub certificate_expiry: GaugeVec,
+}
+
+impl Webhook {
+    fn new(make: &Make) -> prometheus::Result<Self> {
+        Ok(Self {
+            injections_total: make.counters(
+                "injections_total",
+                "Pods that the webhooks judged, by what became of them and why.",
+                &["outcome", "reason"],
+            )?,
+            review_duration: make.histograms(
+                "admission_review_duration_seconds",
+                "Time of one admission review.",
+                &["webhook"],
+                FAST_SECONDS,
+            )?,
+            certificate_expiry: make.gauges(
+                "webhook_certificate_expiry_timestamp_seconds",
+                "Unix time at which a certificate of the webhook ends.",
+                &["certificate"],
+            )?,
+        })
     }
 }
 
@@ -241,6 +277,9 @@ mod tests {
             self.credential_expiry.with_label_values(&[""]);
             self.credential_issued.with_label_values(&[""]);
             self.audit_records_total.with_label_values(&[""]);
+            self.webhook.injections_total.with_label_values(&["", ""]);
+            self.webhook.review_duration.with_label_values(&[""]);
+            self.webhook.certificate_expiry.with_label_values(&[""]);
         }
     }
 }

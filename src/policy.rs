@@ -287,6 +287,11 @@ impl PolicySet {
         self.conclude([connection, (scope.request(request), Phrase::Request(request, target))].into_iter())
     }
 
+    /// Whether a policy of ours could select a pod of the service account, by whatever labels.
+    pub fn may_select(&self, namespace: &str, service_account: &str) -> bool {
+        self.policies.iter().any(|policy| policy.may_select(namespace, service_account))
+    }
+
     /// Cilium's documents in force.
     pub fn network(&self) -> &NetworkPolicySet {
         &self.network

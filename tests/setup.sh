@@ -7,6 +7,7 @@
 #        tests/setup.sh WAREHOUSE  also what its bed of tests/warehouses.sh needs: athena, bigquery, clickhouse, databricks, snowflake, spark
 #        tests/setup.sh fuzz       also what `make fuzz` needs
 #        tests/setup.sh deploy     also what `make test-deploy` needs
+#        tests/setup.sh kubernetes   also what `make test-kubernetes` needs: builds Kubernetes' own programs
 #        tests/setup.sh BED        also what a bed of tests/identity.sh needs: moto, oidc-provider, keycloak, spire, vault
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,6 +37,8 @@ needs=(
 
 # libFuzzer is in C++.
 if [[ ${1-} == fuzz ]]; then needs+=("g++ command:g++"); fi
+# What a kube-apiserver keeps its objects in.
+if [[ ${1-} == kubernetes ]]; then needs+=("etcd-server command:etcd"); fi
 
 # promtool, and the server that a dashboard's queries are put to; Debian starts no service of it here.
 if [[ ${1-} == deploy ]]; then needs+=("prometheus command:promtool"); fi
@@ -158,6 +161,11 @@ install_spire() {
     nice -n 15 go build -C tests/identity/spire -trimpath -ldflags='-s -w' -o "$PWD/.cache/spire/" \
         github.com/spiffe/spire/cmd/spire-agent github.com/spiffe/spire/cmd/spire-server
 }
+# The same is true of Kubernetes: half an hour.
+install_kubernetes() {
+    nice -n 15 go build -C tests/kubernetes -trimpath -ldflags='-s -w' -o "$PWD/.cache/kubernetes/" \
+        k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
+}
 install_vault() { nice -n 15 go build -C tests/identity/vault -trimpath -ldflags='-s -w' -o "$PWD/.cache/vault/server" .; }
 
 # expect COMMAND...: of the toolchains that no Debian release brings in the version that is needed, or that are too large to
@@ -191,6 +199,10 @@ case ${1-} in
         expect go
         once deploy tests/deploy/requirements.txt
         ;;
+    kubernetes)
+        expect go
+        once kubernetes tests/kubernetes/go.{mod,sum}
+        ;;
     moto) once identity tests/identity/requirements.txt ;;
     oidc-provider | keycloak | spire | vault)
         once identity tests/identity/requirements.txt
@@ -202,7 +214,7 @@ case ${1-} in
         esac
         ;;
     *)
-        sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '4,11s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 
 use serde_json::json;
 
-use crate::config;
 use crate::policy::{self, crd};
+use crate::webhook::{self, binding};
+use crate::{config, controller};
 
 /// Print a JSON schema (draft 2020-12), for editors and for checks in CI.
 #[derive(Args)]
@@ -24,8 +25,12 @@ enum Document {
     Config,
     /// WarehousePolicy and ClusterWarehousePolicy.
     Policy,
-    /// Both as CustomResourceDefinitions, for `kubectl apply -f -`.
+    /// Both, and WarehouseBinding, as CustomResourceDefinitions, for `kubectl apply -f -`.
     Crd,
+    /// The configuration of `tollhouse webhook`.
+    Webhook,
+    /// The configuration of `tollhouse controller`.
+    Controller,
 }
 
 impl Command {
@@ -33,8 +38,11 @@ impl Command {
         let schema = match self.of {
             Document::Config => config::schema(),
             Document::Policy => policy::schema(),
+            Document::Webhook => webhook::schema(),
+            Document::Controller => controller::schema(),
             Document::Crd => {
-                let items: Vec<_> = crd::definitions().into_iter().map(|(_, definition)| definition).collect();
+                let items: Vec<_> =
+                    [crd::definitions(), vec![binding::definition()]].concat().into_iter().map(|(_, definition)| definition).collect();
                 json!({ "apiVersion": "v1", "kind": "List", "items": items })
             }
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, HeaderValue};
+use hyper::header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,6 +36,9 @@ pub async fn answer(site: Arc<Site>, request: Request<Bytes>) -> Answer {
     let (head, body) = request.into_parts();
     match (&head.method, head.uri.path()) {
         (&Method::GET, "/kubernetes/.well-known/openid-configuration") => public(&site.cluster.discovery()),
+        (&Method::GET, "/kubernetes/openid/v1/jwks") if !takes_key_sets(&head.headers) => {
+            text(StatusCode::NOT_ACCEPTABLE, "406: Not Acceptable\n")
+        }
         (&Method::GET, "/kubernetes/openid/v1/jwks") => public(&site.cluster.issuer().key_set()),
         (&Method::POST, "/kubernetes/rotate") => rotate(&site),
         (&Method::GET, "/oauth/.well-known/openid-configuration") => public(&site.token_endpoint.discovery()),
@@ -45,6 +48,12 @@ pub async fn answer(site: Arc<Site>, request: Request<Bytes>) -> Answer {
         (&Method::POST, "/1.0/sign") => sign(&site, &body).await,
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+/// A kube-apiserver (1.37) gives its keys as `application/jwk-set+json`, to those alone who take it.
+fn takes_key_sets(headers: &HeaderMap) -> bool {
+    let taken = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    taken.is_none_or(|taken| taken.contains("application/jwk-set+json") || taken.contains("*/*"))
 }
 
 fn rotate(site: &Site) -> Answer {

@@ -8,23 +8,75 @@ use serde_json::{Map, Value, json};
 use super::schema;
 
 /// One of our kinds.
-struct Kind {
-    name: &'static str,
-    plural: &'static str,
-    short: &'static str,
-    scope: &'static str,
+#[derive(Debug)]
+pub struct Kind {
+    /// The kind.
+    pub name: &'static str,
+    /// Its plural, in lower case, which addresses have.
+    pub plural: &'static str,
+    /// What people type.
+    pub short: &'static str,
+    /// Whether its objects belong to a namespace.
+    pub scope: Scope,
+    /// What an object is, in a sentence.
+    pub description: &'static str,
+    /// The type of its `spec` in the schema.
+    pub spec: &'static str,
+    /// A field that lists show, with its heading.
+    pub column: (&'static str, &'static str),
+    /// What must hold between the keys of an object, by the type that it is: an expression (CEL) and what to say.
+    pub rules: &'static [(&'static str, &'static str, &'static str)],
 }
 
-const KINDS: &[Kind] = &[
-    Kind { name: "WarehousePolicy", plural: "warehousepolicies", short: "whp", scope: "Namespaced" },
-    Kind { name: "ClusterWarehousePolicy", plural: "clusterwarehousepolicies", short: "cwhp", scope: "Cluster" },
-];
+/// Whether objects belong to a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Each to one.
+    Namespaced,
+    /// To none.
+    Cluster,
+}
+
+impl Scope {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaced => "Namespaced",
+            Self::Cluster => "Cluster",
+        }
+    }
+}
+
+const POLICY: Kind = Kind {
+    name: "WarehousePolicy",
+    plural: "warehousepolicies",
+    short: "whp",
+    scope: Scope::Namespaced,
+    description: "What workloads may do at data warehouses, in the grammar of a CiliumNetworkPolicy.",
+    spec: "Spec",
+    column: ("Mode", ".spec.mode"),
+    rules: RULES,
+};
+
+const KINDS: &[Kind] =
+    &[POLICY, Kind { name: "ClusterWarehousePolicy", plural: "clusterwarehousepolicies", short: "cwhp", scope: Scope::Cluster, ..POLICY }];
 
 const GROUP: &str = "tollhouse.dev";
 
 /// What a schema of Kubernetes may say of a value (structural schemas, and the validations of values).
-const KEPT: &[&str] =
-    &["type", "description", "required", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"];
+const KEPT: &[&str] = &[
+    "type",
+    "description",
+    "required",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "pattern",
+];
 
 /// Most entries of lists that have no bound of their own: what a rule costs at most is the product of all around it.
 const ITEMS_MAX: &[(&str, u32)] = &[
@@ -100,14 +152,16 @@ const RULES: &[(&str, &str, &str)] = &[
 /// Lists have bounds here that a file has not, so that Kubernetes can tell what its validations cost.
 pub fn definitions() -> Vec<(String, Value)> {
     let root = schema();
-    KINDS.iter().map(|kind| (format!("{GROUP}_{}.yaml", kind.plural), kind.definition(&root))).collect()
+    KINDS.iter().map(|kind| kind.definition(&root)).collect()
 }
 
 impl Kind {
-    fn definition(&self, root: &Value) -> Value {
+    /// The definition, by the name of its file, of a kind whose types `root` describes.
+    pub fn definition(&self, root: &Value) -> (String, Value) {
         let column = |name: &str, kind: &str, path: &str| json!({ "name": name, "type": kind, "jsonPath": path });
         let about = json!({ "name": "About", "type": "string", "jsonPath": ".spec.description", "priority": 1 });
-        json!({
+        let (heading, shown) = self.column;
+        let definition = json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
             "metadata": { "name": format!("{}.{GROUP}", self.plural) },
@@ -121,36 +175,74 @@ impl Kind {
                     "shortNames": [self.short],
                     "categories": ["tollhouse"],
                 },
-                "scope": self.scope,
+                "scope": self.scope.as_str(),
                 "versions": [{
                     "name": "v1alpha1",
                     "served": true,
                     "storage": true,
+                    "subresources": { "status": {} },
                     "additionalPrinterColumns": [
-                        column("Mode", "string", ".spec.mode"),
+                        column(heading, "string", shown),
+                        column("Valid", "string", ".status.conditions[?(@.type==\"Valid\")].status"),
                         about,
                         column("Age", "date", ".metadata.creationTimestamp"),
                     ],
                     "schema": { "openAPIV3Schema": {
                         "type": "object",
-                        "description": "What workloads may do at data warehouses, in the grammar of a CiliumNetworkPolicy.",
+                        "description": self.description,
                         "required": ["spec"],
                         "properties": {
                             "apiVersion": { "type": "string" },
                             "kind": { "type": "string" },
                             "metadata": { "type": "object" },
-                            "spec": Structural { root }.named("Spec", "spec"),
+                            "spec": Structural { root, rules: self.rules }.named(self.spec, "spec"),
+                            "status": status(),
                         },
                     } },
                 }],
             },
-        })
+        });
+        (format!("{GROUP}_{}.yaml", self.plural), definition)
     }
+}
+
+/// What the controller says about an object.
+fn status() -> Value {
+    let word = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "type": "object",
+        "description": "What the controller says; written by nobody else.",
+        "properties": {
+            "observedGeneration": { "type": "integer", "description": "The generation that this is about." },
+            "digest": word("The digest of the policies that are in force with it."),
+            "serviceAccounts": {
+                "type": "array",
+                "description": "The service accounts that it concerns, as NAMESPACE/NAME.",
+                "items": { "type": "string" },
+            },
+            "conditions": {
+                "type": "array",
+                "description": "Whether it is valid.",
+                "items": {
+                    "type": "object",
+                    "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+                    "properties": {
+                        "type": word("What is judged."),
+                        "status": word("`True` or `False`."),
+                        "reason": word("Why, in a word."),
+                        "message": word("Why, in a sentence."),
+                        "lastTransitionTime": word("When the status changed last."),
+                    },
+                },
+            },
+        },
+    })
 }
 
 /// Rewrites schemas of the documents; none of them refers to itself.
 struct Structural<'r> {
     root: &'r Value,
+    rules: &'r [(&'r str, &'r str, &'r str)],
 }
 
 impl Structural<'_> {
@@ -158,8 +250,12 @@ impl Structural<'_> {
     fn named(&self, name: &str, path: &str) -> Map<String, Value> {
         let written = self.root.get("$defs").and_then(|defs| defs.get(name)).unwrap_or(&Value::Null);
         let mut schema = self.of(written, path);
-        let rules: Vec<Value> =
-            RULES.iter().filter(|(of, _, _)| *of == name).map(|(_, rule, message)| json!({ "rule": rule, "message": message })).collect();
+        let rules: Vec<Value> = self
+            .rules
+            .iter()
+            .filter(|(of, _, _)| *of == name)
+            .map(|(_, rule, message)| json!({ "rule": rule, "message": message }))
+            .collect();
         if !rules.is_empty() {
             schema.insert("x-kubernetes-validations".to_owned(), rules.into());
         }
@@ -190,7 +286,8 @@ impl Structural<'_> {
             schema.insert("properties".to_owned(), properties.into());
         }
         match written.get("additionalProperties") {
-            Some(Value::Bool(false)) => {
+            // What is not known is kept: free form, or for the sidecar to refuse.
+            Some(Value::Bool(_)) => {
                 schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
             }
             Some(values) => {

@@ -19,6 +19,7 @@ use super::network::{NetworkDecision, NetworkPolicySet, NetworkRequest, Transpor
 use super::peer::Peer;
 use super::phrase::Phrase;
 use super::port::PortMatch;
+use super::selector::Labels;
 use super::truth::Truth;
 use super::{AccessRequest, Denial, Mode, RuleRef, Verdict};
 
@@ -129,6 +130,12 @@ impl Policy {
             Some(namespace) if principal.namespace.as_ref() != Some(namespace) => Err(Unselected::Namespace(namespace)),
             Some(_) | None => self.selector.selects(principal).map_err(Unselected::Label),
         }
+    }
+
+    /// Could the policy select a pod of the service account, by whatever labels?
+    pub(super) fn may_select(&self, namespace: &str, service_account: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+            && self.selector.matches(&Labels::of_account(namespace, service_account)) != Truth::No
     }
 }
 

@@ -75,6 +75,11 @@ impl<'a> Labels<'a> {
         }
     }
 
+    /// The labels of any pod of a service account, whose own labels are not known.
+    pub(super) fn of_account(namespace: &'a str, service_account: &'a str) -> Self {
+        Self { namespace: Some(namespace), service_account: Account::Known(Some(service_account)), own: None, outside: false }
+    }
+
     /// The labels of a pod that is connected to; `None` where only its namespace is known.
     pub(super) fn of_pod(namespace: &'a str, own: Option<&'a BTreeMap<String, String>>) -> Self {
         let account = own.and_then(|labels| labels.get(SERVICE_ACCOUNT));

@@ -105,7 +105,7 @@ func judge(kinds map[string]*kind, text []byte) field.ErrorList {
 	}
 	kind, known := kinds[fmt.Sprint(object["kind"])]
 	if !known {
-		return field.ErrorList{field.NotSupported(field.NewPath("kind"), object["kind"], []string{"WarehousePolicy", "ClusterWarehousePolicy"})}
+		return field.ErrorList{field.NotSupported(field.NewPath("kind"), object["kind"], []string{"WarehousePolicy", "ClusterWarehousePolicy", "WarehouseBinding"})}
 	}
 	before := runtime.DeepCopyJSON(numbers(object))
 	after := runtime.DeepCopyJSON(before)

@@ -35,7 +35,7 @@ def documented():
 def unknown(expression, known):
     """The metrics of an expression that the program does not have."""
     found = METRIC.findall(expression)
-    return [name for name in found if not name.startswith(WEBHOOK) and name not in known and SERIES.sub("", name) not in known]
+    return [name for name in found if name not in known and SERIES.sub("", name) not in known]
 
 
 def ask(prometheus, expression):
