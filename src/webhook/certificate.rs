@@ -330,7 +330,8 @@ fn validity(pem: &str) -> Option<(OffsetDateTime, OffsetDateTime)> {
 
 /// Whether two thirds of the first certificate's life have passed; one that cannot be read is as good as ended.
 fn is_aged(pem: &str, now: OffsetDateTime) -> bool {
-    validity(pem).is_none_or(|(begin, end)| now - begin >= (end - begin) * 2 / 3)
+    // It is as old as it is in use: what was put before its beginning is no part of its life.
+    validity(pem).is_none_or(|(begin, end)| now - (begin + BACKDATING) >= (end - begin - BACKDATING) * 2 / 3)
 }
 
 /// The certificates of a bundle that have not ended.
@@ -402,6 +403,14 @@ mod tests {
         assert!(validity(&second.bundle).unwrap().1 > validity(&first.bundle).unwrap().1);
         let third = Material::make(Some(&second), &own, later + Duration::days(300)).unwrap();
         assert!(!third.bundle.contains(&first.bundle), "what has ended is left out");
+    }
+
+    #[test]
+    fn a_certificate_of_seconds_is_not_due_at_its_birth() {
+        let (own, now) = (Own { lifetime: Span::seconds(30), ..own(&["a.example"]) }, OffsetDateTime::now_utc());
+        let made = Material::make(None, &own, now).unwrap();
+        assert!(!made.is_due(&own, now + Duration::seconds(18)));
+        assert!(made.is_due(&own, now + Duration::seconds(20)));
     }
 
     #[test]
