@@ -40,7 +40,8 @@ make_certificates() {
         -keyout "$pki/api.key" -out "$pki/api.csr" 2>>"$scratch/openssl.out"
     openssl x509 -req -in "$pki/api.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -CAcreateserial -days 2 -out "$pki/api.crt" \
         -extfile <(printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE') 2>>"$scratch/openssl.out"
-    openssl genrsa -out "$pki/accounts.key" 2048 2>>"$scratch/openssl.out"
+
+    openssl genrsa -out "$pki/accounts.key" 2048 2>"$scratch/genrsa.out"
     openssl rand -hex 24 >"$pki/admin.token"
     printf '%s,admin,admin,"system:masters"\n' "$(cat "$pki/admin.token")" >"$pki/tokens.csv"
 }
@@ -108,7 +109,10 @@ pod() {
 create() { pod "$@" | k create --filename=-; }
 
 # stored NAME JQ: the filter holds for the pod as it is stored.
-stored() { k get pod "$1" --namespace dbt --output json >"$scratch/stored.json" && jq --exit-status "$2" "$scratch/stored.json" >/dev/null || fail "$1: not $2: $(jq --compact-output .spec "$scratch/stored.json")"; }
+stored() {
+    k get pod "$1" --namespace dbt --output json >"$scratch/stored.json" || fail "$1: cannot be read"
+    jq --exit-status "$2" "$scratch/stored.json" >/dev/null || fail "$1: not $2: $(jq --compact-output .spec "$scratch/stored.json")"
+}
 
 # The definitions, and documents that the real schema and rules take or refuse.
 definitions() {

@@ -39,7 +39,10 @@ start_sidecar
 check build dbt_run proxied build build
 stop_sidecar
 
+# Names of jq's, not of the shell's.
+# shellcheck disable=SC2016
 with_ends='([.[] | select(.kind == "credential-exchanged") | {(.credential): .expires_at}] | add) as $ends'
+# shellcheck disable=SC2016
 with_credentials='([.[] | select(.kind == "session") | {(.session): .credential}] | add) as $credentials'
 check nobody-refused recorded 'all(.[]; .kind != "session-refused")'
 check several-credentials recorded "$with_ends | \$ends | length >= 3"

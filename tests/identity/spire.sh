@@ -41,6 +41,7 @@ publish_keys() {
 
 # register_workload [OPTION...]: the workload is whoever runs as this user. SPIRE makes the first DNS name the certificate's common
 # name, which PostgreSQL compares.
+# shellcheck disable=SC2120 # `check` passes them on.
 register_workload() {
     server entry create -parentID spiffe://beds.example/agent -spiffeID "$workload" -selector "unix:uid:$(id -u)" \
         -dns dbt-runner -output json "$@" >"$BED_DIR/entry.json"
@@ -52,6 +53,7 @@ forget_workload() { server entry delete -entryID "$(jq --raw-output '.results[0]
 is_waited_for() {
     logs_in_as "$TOLLHOUSE_PORT" by_token &
     local client=$!
+    # shellcheck disable=SC2119
     register_workload
     wait "$client"
 }
