@@ -14,13 +14,14 @@ PATH = "/sql/1.0/warehouses/abc"
 
 def connect(use_sea=False, **more):
     """A connection as any client makes it: a placeholder for a token. The connector asks for https, unless it is told the address."""
-    base = f"http://{HOST}:{PORT}"
+    host = base = f"http://{HOST}:{PORT}"
     arguments = {"catalog": "spark_catalog", "schema": "default", "_retry_stop_after_attempts_count": 2, "enable_telemetry": False}
     if use_sea:
-        arguments |= {"use_sea": True, "use_cloud_fetch": False}
+        arguments |= {"use_sea": True, "use_cloud_fetch": False, "_port": PORT}
+        host = f"http://{HOST}"
     else:
         arguments["_connection_uri"] = base + PATH
-    return sql.connect(server_hostname=base, http_path=PATH, access_token="placeholder", **(arguments | more))
+    return sql.connect(server_hostname=host, http_path=PATH, access_token="placeholder", **(arguments | more))
 
 
 def fetch(text, connection):
