@@ -56,7 +56,7 @@ test-identity: setup ## Identities and exchanges against Keycloak, SPIRE, Vault 
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/identity.sh $(BEDS)
 
-test-warehouses: setup ## HTTP warehouses, so far Trino: the real server, dbt and client library (needs Maven and Java 24 or later)
+test-warehouses: setup ## HTTP warehouses: real servers or emulators, dbt and client libraries (needs Maven, Java 17 and 24)
 	cargo build --locked
 	TOLLHOUSE_BINARY=$(DEBUG) tests/warehouses.sh
 

@@ -10,7 +10,7 @@ if [[ $# -ne 1 ]]; then
     passed=0 failed=0
     [[ $# -gt 0 ]] || set -- athena bigquery clickhouse databricks snowflake spark trino
     for warehouse in "$@"; do
-        said=$(tests/warehouses.sh "$warehouse" | tee /dev/stderr | sed -n '$s/^.*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p') || true
+        said=$(tests/warehouses.sh "$warehouse" | tee >(cat >&2) | sed -n '$s/^.*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p') || true
         read -r one other <<<"${said:-0 1}"
         passed=$((passed + one)) failed=$((failed + other))
     done
